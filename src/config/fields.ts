@@ -1,0 +1,77 @@
+/**
+ * Fields that several parts of the configuration share, drivers included. Durations and sizes carry their units in the
+ * file (`250ms`, `1GB`) and are plain numbers (milliseconds, bytes) in the program.
+ */
+import { z } from 'zod';
+import { VALUE_TYPES } from '../reading.ts';
+
+const DURATION_MS = { ms: 1, s: 1000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const SIZE_BYTES = { B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
+
+function withUnit(units: Readonly<Record<string, number>>, example: string) {
+  const pattern = new RegExp(`^\\s*(\\d+(?:\\.\\d+)?)\\s*(${Object.keys(units).join('|')})\\s*$`);
+  return z
+    .union([z.string(), z.number()], { error: `expected a number with its unit, such as ${example}` })
+    .transform((input, context) => {
+      const match = pattern.exec(String(input));
+      if (match === null) {
+        const known = Object.keys(units).join(', ');
+        context.addIssue(`expected a number with its unit (${known}), such as ${example}, not ${JSON.stringify(input)}`);
+        return z.NEVER;
+      }
+      return Number(match[1]) * (units[match[2] ?? ''] ?? Number.NaN);
+    });
+}
+
+/** `250ms`, `5s`, `1min`, `2h`, `14d` → milliseconds. */
+export const duration = () => withUnit(DURATION_MS, '5s');
+/** A duration from `minMs` on. */
+export const durationFrom = (minMs: number, text: string) =>
+  duration().refine((ms) => ms >= minMs, { error: `must be at least ${text}` });
+/** `64kB`, `1GB`, `512MiB` → bytes. */
+export const size = () => withUnit(SIZE_BYTES, '1GB');
+
+/** A level of a topic or tag name: no MQTT wildcards, separators or control characters, at most 128 characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it keeps out
+const NAME = /^(?![$\s])[^\u0000-\u001f\u007f+#/"'\\]{1,128}(?<!\s)$/u;
+export const name = () =>
+  z.string().regex(NAME, { error: 'a name has 1 to 128 characters, none of them + # / " \' \\ or a control character, and does not start with $' });
+/** A tag's name within its source: one or more levels, separated by `/`. */
+export const tagName = () =>
+  z.string().refine((text) => text.length <= 256 && text.split('/').every((level) => NAME.test(level)), {
+    error: 'a tag name has levels of 1 to 128 characters separated by /, none with + # " \' \\ or a control character',
+  });
+
+export const valueType = () => z.enum(VALUE_TYPES);
+
+const limit = z.strictObject({
+  limit: z.number(),
+  /** The alarm clears when the value is back by this much, in the tag's unit. */
+  hysteresis: z.number().min(0).default(0),
+  /** How long the limit must be passed before the alarm is raised. */
+  delay: duration().default(0),
+});
+
+/** What every tag of every driver may say. Spread into a driver's own tag schema: `z.strictObject({ ...tagFields, register: … })`. */
+export const tagFields = {
+  unit: z.string().max(32).optional(),
+  description: z.string().max(256).optional(),
+  location: z.string().max(256).optional(),
+  deviceType: z.string().max(128).optional(),
+  /** Changes smaller than this, in the tag's unit, are not kept (they are still shown and aggregated). */
+  deadband: z.number().min(0).optional(),
+  /** A value is kept at least this often, deadband or not. */
+  maxSilence: durationFrom(1000, '1s').optional(),
+  /** A value outside is refused and kept as a dead letter. */
+  min: z.number().optional(),
+  max: z.number().optional(),
+  /** `low` is given up first when the disk fills. */
+  priority: z.enum(['normal', 'low']).default('normal'),
+  /** How long past due a value still counts as live. */
+  ttl: durationFrom(1, '1ms').optional(),
+  alarm: z.strictObject({ hi: limit.optional(), lo: limit.optional() }).optional(),
+};
+
+export const tagFieldsSchema = z.object(tagFields);
+/** The parsed form of `tagFields`. */
+export type TagFields = z.output<typeof tagFieldsSchema>;
