@@ -91,3 +91,17 @@ test('keeps registry addresses out of the lockfile', () => {
   const lock = readFileSync(join(root, 'package-lock.json'), 'utf8');
   expect(lock).not.toContain('"resolved"');
 });
+
+test('names the packages of every platform in the lockfile', () => {
+  // npm leaves out what its registry does not have, and `npm ci` then refuses the lockfile. Add such a package by hand:
+  // version, os, cpu, libc and optional, as its neighbours have them.
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) => !packages[`node_modules/${name}`] && !packages[`${path}/node_modules/${name}`],
+    ),
+  );
+  expect(missing).toEqual([]);
+});
