@@ -1,0 +1,188 @@
+/**
+ * From MQTT messages to the sink. One burst (what arrived in one go) is delivered together; the QoS 1 messages in it are
+ * acknowledged when it is durable.
+ *
+ * A message that comes again although it was committed is known by its packet id and digest, and pushed once only. That is
+ * asked only while old messages can come: when the broker had kept our session, until a ping sent after the subscriptions has
+ * been answered and a message has come that is neither marked as sent again nor known. The broker sends unacknowledged
+ * messages again in their order and before later ones (MQTT 3.1.1, section 4.6), so nothing old comes after that. Asking
+ * longer would be worse than asking too short: a broker may use a packet id again for a new message with equal content.
+ */
+import { hash } from 'node:crypto';
+import type { ListenSink } from '../../src/driver.ts';
+import { SluiceError } from '../../src/errors.ts';
+import { slotKind } from '../../src/reading.ts';
+import type { Clock } from '../../src/runtime/clock.ts';
+import { READINGS_PER_MESSAGE_MAX, Rows, Topic, type TopicRule } from './rule.ts';
+import { Refusal } from './value.ts';
+
+/** Topics whose tags are found by one look-up; beyond it all are looked up anew. */
+const TOPICS_KNOWN_MAX = 50_000;
+const PACKET_IDS = 65_536;
+
+export interface MessageHead {
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  readonly messageId?: number | undefined;
+}
+
+export interface ListenerOptions {
+  readonly rules: readonly TopicRule[];
+  readonly payloadBytesMax: number;
+  readonly sink: ListenSink;
+  readonly clock: Clock;
+  /** Counts a QoS 1 message, gives its number. */
+  readonly received: () => number;
+  /** The messages up to this number may be acknowledged. */
+  readonly allow: (count: number) => void;
+  readonly failed: (error: Error) => void;
+}
+
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #rows = new Rows();
+  #topics = new Map<string, Topic>();
+  #sessionPresent = false;
+  /** Old messages may still come; the ids that came already on this connection cannot be old. */
+  #resuming = false;
+  #pingAnswered = false;
+  readonly #heard = new Uint8Array(PACKET_IDS);
+  #burst: NodeJS.Immediate | undefined;
+  #unconfirmed = 0;
+
+  constructor(options: ListenerOptions) {
+    this.#options = options;
+  }
+
+  /** Before the first message. */
+  connected(sessionPresent: boolean): void {
+    this.#sessionPresent = sessionPresent;
+    this.#resuming = sessionPresent;
+    if (!sessionPresent) this.#options.sink.receipts.clear();
+  }
+
+  /** A ping sent after the subscriptions was answered. */
+  pingAnswered(): void {
+    this.#pingAnswered = true;
+  }
+
+  message(topic: string, payload: Buffer, head: MessageHead): void {
+    if (head.qos > 0) {
+      this.#unconfirmed = this.#options.received();
+      const known = this.#isKnown(head, topic, payload);
+      this.#schedule();
+      if (known) return;
+    }
+    this.#read(topic, payload, head);
+    this.#schedule();
+  }
+
+  /** Delivers what is there, and asks for its acknowledgement. */
+  flush(): void {
+    if (this.#burst !== undefined) clearImmediate(this.#burst);
+    this.#burst = undefined;
+    const { sink, allow, failed } = this.#options;
+    sink.deliver();
+    const count = this.#unconfirmed;
+    this.#unconfirmed = 0;
+    if (count === 0) return;
+    sink.durable().then(
+      () => allow(count),
+      (cause: unknown) =>
+        failed(
+          new SluiceError('mqtt.not_durable', 'retry', 'messages could not be committed and are left at the broker', {
+            cause,
+          }),
+        ),
+    );
+  }
+
+  /** Whether the message was committed on an earlier connection. If not, its receipt is kept with what it says. */
+  #isKnown(head: MessageHead, topic: string, payload: Buffer): boolean {
+    const { receipts } = this.#options.sink;
+    const id = head.messageId ?? 0;
+    const digest = hash('sha256', Buffer.concat([Buffer.from(`${topic}\0`), payload]), 'base64');
+    if (this.#resuming && this.#heard[id] === 0) {
+      this.#heard[id] = 1;
+      if (receipts.seen(id, digest)) return true;
+      if (this.#pingAnswered && !head.dup && !head.retain) this.#endResumption();
+    }
+    // Room first: the message and its receipt belong into one delivery.
+    this.#makeRoom();
+    receipts.add(id, digest);
+    return false;
+  }
+
+  /** What was not sent again by now was acknowledged before. */
+  #endResumption(): void {
+    this.#resuming = false;
+    const gone: number[] = [];
+    for (let id = 1; id < PACKET_IDS; id++) if (this.#heard[id] === 0) gone.push(id);
+    this.#options.sink.receipts.release(gone);
+  }
+
+  #makeRoom(): void {
+    const { chunk } = this.#options.sink;
+    const needed = Math.min(READINGS_PER_MESSAGE_MAX, chunk.rowsMax);
+    if (chunk.rowsMax - chunk.length < needed) this.flush();
+  }
+
+  #read(topic: string, payload: Buffer, head: MessageHead): void {
+    const { sink, clock, payloadBytesMax } = this.#options;
+    if (payload.length > payloadBytesMax) {
+      sink.reject(topic, payload, `a payload over ${payloadBytesMax} bytes`);
+      return;
+    }
+    const found = this.#topics.get(topic) ?? this.#find(topic);
+    if (found === undefined) {
+      sink.reject(topic, payload, 'the topic matches no filter of this source');
+      return;
+    }
+    let timedOnly = false;
+    if (head.retain && !head.dup) {
+      const { retained } = found.rule.config;
+      // With our session kept, a retained message is one that we had, or that a later one replaced.
+      if (retained === 'ignore' || (retained === 'timed' && this.#sessionPresent)) return;
+      timedOnly = retained === 'timed';
+    }
+    this.#rows.length = 0;
+    const refusal = found.read(payload, clock.wallMs(), this.#rows, timedOnly);
+    if (refusal instanceof Refusal) sink.reject(topic, payload, refusal.reason);
+    this.#push();
+  }
+
+  #find(topic: string): Topic | undefined {
+    const { sink, rules } = this.#options;
+    const found = Topic.match(rules, topic, (name, field) => sink.tag(name, field.about, field.fields));
+    if (found === undefined) return undefined;
+    if (this.#topics.size >= TOPICS_KNOWN_MAX) this.#topics.clear();
+    this.#topics.set(topic, found);
+    return found;
+  }
+
+  #push(): void {
+    const { sink } = this.#options;
+    const { length, tag, type, timeMs, slot, quality } = this.#rows;
+    for (let row = 0; row < length; row++) {
+      // Only a chunk shorter than one message can fill up here.
+      if (sink.chunk.full) sink.deliver();
+      const [index, time, value, byte] = [tag[row] ?? 0, timeMs[row] ?? 0, slot[row] ?? 0, quality[row] ?? 0];
+      const kind = slotKind(type[row] ?? 'float64');
+      if (kind === 'text') sink.chunk.pushText(index, time, String(value), byte);
+      else if (kind === 'int64' || kind === 'uint64') sink.chunk.pushInt64(index, time, BigInt(value), byte);
+      else sink.chunk.push(index, time, Number(value), byte);
+    }
+  }
+
+  #schedule(): void {
+    // Packets of one read are handled in ticks; the check phase comes after all of them.
+    this.#burst ??= setImmediate(() => {
+      try {
+        this.flush();
+      } catch (error) {
+        this.#options.failed(error as Error);
+      }
+    });
+  }
+}
