@@ -1,0 +1,276 @@
+/** What the cache shows to the rest of the gateway. The implementation on the main thread is `client.ts`. */
+import type { TagFields } from '../config/fields.ts';
+import type { Chunk, TagDefinition } from '../reading.ts';
+import type { ClassNumber, Lane } from '../wire/classes.ts';
+import type { AlarmRow } from '../wire/control.ts';
+import type { HelloAnswer } from '../wire/hello.ts';
+import type { CloudPublic } from '../wire/keys.ts';
+import type { Range, RangeSet } from '../wire/ranges.ts';
+
+export type { AlarmRow, ClassNumber, HelloAnswer, Lane, Range, RangeSet };
+
+/** A tag of the registry (`RegisteredTag` is one). */
+export interface CacheTag {
+  readonly index: number;
+  readonly source: string;
+  readonly definition: TagDefinition;
+  readonly fields: Pick<TagFields, 'priority' | 'ttl'>;
+  /** Undefined for tags that tell by themselves. */
+  readonly periodMs: number | undefined;
+}
+
+/** What happened to readings before they reached the cache, since the last append. */
+export interface CommitCounts {
+  readonly source: string;
+  readonly received: number;
+  readonly rejected: number;
+  readonly duplicate: number;
+  readonly thinned: number;
+}
+
+export interface DeadLetter {
+  readonly atMs: number;
+  readonly source: string;
+  readonly subject: string;
+  readonly reason: string;
+  /** At most 64 kB are kept. */
+  readonly original: Uint8Array;
+}
+
+export interface Receipt {
+  readonly source: string;
+  readonly packetId: number;
+  readonly digest: string;
+}
+
+export interface Append {
+  readonly chunk?: Chunk | undefined;
+  readonly counts?: readonly CommitCounts[] | undefined;
+  readonly deadLetters?: readonly DeadLetter[] | undefined;
+  readonly receipts?:
+    | {
+        readonly add?: readonly Receipt[] | undefined;
+        readonly release?: readonly { readonly source: string; readonly packetIds: readonly number[] }[] | undefined;
+        /** Sources whose receipts are all forgotten, before `add`. */
+        readonly clear?: readonly string[] | undefined;
+      }
+    | undefined;
+  readonly alarms?: readonly AlarmRow[] | undefined;
+}
+
+/** Last values by column, one row a tag. */
+export interface HotState {
+  /** Tag ids, 32 hex digits: they survive a restart, indexes do not. */
+  readonly ids: readonly string[];
+  readonly timeMs: Float64Array;
+  readonly value: Float64Array;
+  readonly quality: Uint8Array;
+  readonly texts: readonly string[];
+}
+
+export interface PartSection {
+  /** 32 hex digits. */
+  readonly run: string;
+  readonly class: ClassNumber;
+  readonly ranges: RangeSet;
+}
+
+/** Some rows of an earlier batch. */
+export interface BatchPart {
+  /** The batch it is a part of; while that one is in flight its rows do not stand in the part's way. */
+  readonly of: string;
+  readonly sections: readonly PartSection[];
+}
+
+export interface CutRequest {
+  readonly target: string;
+  readonly lane: Lane;
+  readonly rowsMax: number;
+  /** Of the sealed envelope. One row always goes, however long. */
+  readonly bytesMax: number;
+  /** The live lane takes what was committed less than this ago, the backlog lane the rest. */
+  readonly liveMs: number;
+  readonly only?: BatchPart | undefined;
+  /** Default brotli. */
+  readonly codec?: 'brotli' | 'deflate' | undefined;
+}
+
+export interface CutBatch {
+  /** 32 hex digits. */
+  readonly batchId: string;
+  readonly lane: Lane;
+  readonly envelope: Uint8Array;
+  /** `envelopeDigest(envelope)`: what a signed answer is about. */
+  readonly digest: Uint8Array;
+  /** All rows, of any class. */
+  readonly rows: number;
+  /** Rows of the classes normal and low. */
+  readonly readings: number;
+  /** Times of the first and the last reading; commit time where there is none. */
+  readonly firstMs: number;
+  readonly lastMs: number;
+  /** Undefined for a single row. */
+  readonly halves: readonly [BatchPart, BatchPart] | undefined;
+}
+
+/** What a signed and verified answer said. */
+export interface AckedAnswer {
+  readonly code: number;
+  readonly rows: number;
+  readonly duplicates: number;
+  readonly incarnation: string;
+}
+
+/** A page of runs to ask the cloud about, with the marks as they are now. */
+export interface HelloQuestion {
+  readonly id: string;
+  readonly target: string;
+  readonly runs: readonly {
+    readonly run: string;
+    readonly classes: readonly { readonly class: ClassNumber; readonly range: Range }[];
+  }[];
+  /** Give it to `helloRuns` for the next page; undefined on the last. */
+  readonly next: number | undefined;
+}
+
+export interface HelloOutcome {
+  /** Rows found to be held there that were pending here. */
+  readonly marked: number;
+  /** Rows delivered before that the cloud no longer holds: pending again. */
+  readonly reopened: number;
+  /** Rows delivered before that neither holds any more: written off as cloud_lost. */
+  readonly lost: number;
+}
+
+/** Readings of one source. `received = rejected + duplicate + thinned + accepted`. */
+export interface SourceLedger {
+  readonly received: number;
+  readonly rejected: number;
+  readonly duplicate: number;
+  readonly thinned: number;
+  readonly accepted: number;
+}
+
+export const WRITE_OFF_REASONS = ['aggregated', 'dropped', 'damaged', 'refused', 'forgotten', 'cloud_lost'] as const;
+export type WriteOffReason = (typeof WRITE_OFF_REASONS)[number];
+
+/** `accepted = delivered + pending + written off`; `pending` is what follows from that. */
+export type TargetLedger = { readonly delivered: number; readonly pending: number } & Readonly<
+  Record<WriteOffReason, number>
+>;
+
+export interface Ledger {
+  /** When it began, ms since the epoch: a lost one starts anew and says so. */
+  readonly sinceMs: number;
+  readonly sources: Readonly<Record<string, SourceLedger>>;
+  /** Target → source → account. */
+  readonly targets: Readonly<Record<string, Readonly<Record<string, TargetLedger>>>>;
+}
+
+export interface Backlog {
+  /** Rows of every class. */
+  readonly pendingRows: number;
+  /** Of them readings. */
+  readonly pendingReadings: number;
+  /** As on disk; sealed they are about half. */
+  readonly pendingBytes: number;
+  /** Commit time of the oldest pending block. */
+  readonly oldestMs: number | undefined;
+  readonly perClass: Readonly<Record<'alarm' | 'control' | 'aggregate' | 'normal' | 'low', number>>;
+}
+
+export interface CacheStats {
+  /** 32 hex digits; undefined until the first commit with rows. */
+  readonly run: string;
+  readonly ledger: Ledger;
+  readonly commits: number;
+  readonly readingsCommitted: number;
+  readonly bytesUsed: number;
+  readonly bytesMax: number;
+  readonly blocks: number;
+  readonly windowBlocks: number;
+  readonly tags: number;
+  readonly deadLetters: number;
+  readonly damagedBlocks: number;
+  /** Uncommitted because the disk is full: tried again at every commit. */
+  readonly full: boolean;
+  readonly lastCommitMs: number | undefined;
+  readonly commitSeconds: number;
+}
+
+/** Closed windows of one length by column, one row a window. */
+export interface ClosedWindows {
+  readonly periodMs: number;
+  readonly length: number;
+  /** Registry indexes. */
+  readonly tag: Uint32Array;
+  readonly startMs: Float64Array;
+  /** Values that were not bad. */
+  readonly count: Float64Array;
+  readonly mean: Float64Array;
+  /** Sum of squared distances from the mean. */
+  readonly m2: Float64Array;
+  readonly min: Float64Array;
+  readonly max: Float64Array;
+  readonly first: Float64Array;
+  readonly last: Float64Array;
+  readonly firstMs: Float64Array;
+  readonly lastMs: Float64Array;
+  /** Each value counted for as long as it lasted; NaN where no time was covered. */
+  readonly timeWeightedMean: Float64Array;
+  /** Readings of good quality ÷ all readings, 0 to 1. */
+  readonly good: Float64Array;
+}
+
+export interface TargetOptions {
+  /** A reading is kept until every required target has it. */
+  readonly required: boolean;
+}
+
+export interface CacheClient {
+  /** 16 random bytes for this life of the process. */
+  readonly run: Uint8Array;
+  readonly boot: Uint8Array;
+  /** Before the first chunk that uses it. */
+  registerTag(tag: CacheTag): void;
+  /**
+   * The chunk's buffers move to the worker: it is gone for the caller.
+   * @throws cache.busy (retry) when `uncommittedBytes` would pass `uncommittedBytesMax`: nothing was taken, the chunk is
+   *   still the caller's. Ask `accepting` before reading devices. cache.closed (stop) after `close` or a failure.
+   */
+  append(append: Append): void;
+  /** Everything appended before is on disk; rejects when it never will be. Asking hurries the commit (at least 20 ms apart). */
+  committed(): Promise<void>;
+  /** Messages that may come again, as they were at the last commit. */
+  receipts(source: string): Promise<readonly Receipt[]>;
+  uncommittedBytes(): number;
+  readonly uncommittedBytesMax: number;
+  /** False when sources should wait or skip: three quarters of the cap are used. */
+  accepting(): boolean;
+  saveHot(state: HotState): void;
+  loadHot(): Promise<HotState | undefined>;
+  /** The next rows of a lane, sealed; undefined when nothing waits there. They stay in flight until one of the next three. */
+  cut(request: CutRequest): Promise<CutBatch | undefined>;
+  /** After a signed 2xx to these very bytes was verified. An unknown batch id changes nothing. */
+  acknowledge(batchId: string, answer: AckedAnswer): Promise<void>;
+  /** No longer in flight: its rows are pending again. */
+  release(batchId: string): Promise<void>;
+  /** Writes its readings off: GAP{refused}, dead letters. Rows of other classes become pending again. */
+  refuse(batchId: string, reason: string): Promise<void>;
+  /** What to ask the cloud about, newest run first, 64 runs a page. */
+  helloRuns(target: string, page?: number): Promise<HelloQuestion>;
+  /** Compares the answer with the marks as they were when the question was taken. @throws cache.question_unknown (discard) */
+  hello(question: HelloQuestion, answer: HelloAnswer): Promise<HelloOutcome>;
+  /** Whom batches are sealed to; nothing is cut before. */
+  setRecipient(target: string, keys: CloudPublic): void;
+  /** The cloud does not know the dictionary that we name: the next batches carry the whole one. */
+  forgetDictionary(target: string): Promise<void>;
+  backlog(target: string): Promise<Backlog>;
+  stats(): Promise<CacheStats>;
+  /** Called in the main thread after the commit in which windows closed. */
+  onWindows(listener: (windows: ClosedWindows) => void): void;
+  /** Commits what is there, marks the end as clean. */
+  close(): Promise<void>;
+  /** Rejects when the worker dies or the disk fails: the daemon must exit without acknowledging anything more. */
+  readonly failed: Promise<never>;
+}

@@ -1,0 +1,60 @@
+/** `cache:`, the local disk: where every reading is kept until it is delivered, and for history beyond that. */
+import { z } from 'zod';
+import { duration, durationFrom, size } from './fields.ts';
+
+const PATH = '/var/lib/sluice/cache';
+/** A long week-end offline, and more. */
+const BYTES_MAX = 1_000_000_000;
+const BYTES_MAX_LEAST = 16_000_000;
+const AGE_MAX_MS = 14 * 86_400_000;
+/** The knob for wear: a commit costs the device about the same whatever it holds. */
+const COMMIT_INTERVAL_MS = 1000;
+/** A value is live this long past the moment the next one was due. */
+const HOT_TTL_MS = 1000;
+const WINDOWS_MS = [1000, 10_000, 60_000, 3_600_000];
+/** A few kB a year a tag and period: worth far more than the raw readings it outlives. */
+const WINDOWS_AGE_MAX_MS = 400 * 86_400_000;
+/** Four seconds of a million readings a second. Beyond it sources are told to wait. */
+const UNCOMMITTED_BYTES_MAX = 96_000_000;
+const CHECKPOINT_INTERVAL_MS = 60_000;
+const DEAD_LETTERS_MAX = 1000;
+
+export const cacheSchema = z.strictObject({
+  /** Folder of its own, mode 0700, on a local file system (not NFS: the locks of SQLite need a real one). */
+  path: z.string().min(1).default(PATH),
+  /** Delivered readings are removed, oldest first, to stay below. */
+  bytesMax: size()
+    .refine((bytes) => bytes >= BYTES_MAX_LEAST, { error: 'must be at least 16MB' })
+    .default(BYTES_MAX),
+  /** Delivered readings older than this are removed; time that passed, not time stamps. */
+  ageMax: durationFrom(60_000, '1min').default(AGE_MAX_MS),
+  /** At most this much is lost when the power fails, except what a source was told is safe. */
+  commitInterval: durationFrom(20, '20ms').default(COMMIT_INTERVAL_MS),
+  hotTtl: durationFrom(1, '1ms').default(HOT_TTL_MS),
+  /** Lengths of the local aggregates, each a whole multiple of the one before. */
+  windows: z
+    .array(durationFrom(1000, '1s'))
+    .max(8)
+    .refine((periods) => periods.every((period, at) => at === 0 || isMultiple(period, periods[at - 1])), {
+      error: 'each length must be a whole multiple of the one before, such as [1s, 10s, 1min, 1h]',
+    })
+    .default(WINDOWS_MS),
+  windowsAgeMax: durationFrom(3_600_000, '1h').default(WINDOWS_AGE_MAX_MS),
+  /** Readings in memory that are not on disk yet; when full, sources wait or skip polls. */
+  uncommittedBytesMax: size()
+    .refine((bytes) => bytes >= 1_000_000, { error: 'must be at least 1MB' })
+    .default(UNCOMMITTED_BYTES_MAX),
+  /** How often the last values and open windows are saved; what is younger is computed again from the readings. */
+  checkpointInterval: durationFrom(1000, '1s').default(CHECKPOINT_INTERVAL_MS),
+  /** The oldest ones make room. */
+  deadLettersMax: z.int().min(1).max(100_000).default(DEAD_LETTERS_MAX),
+  /** Readings whose clock was never set wait this long for the time before they are sent marked as such. */
+  unsyncedWait: duration().default(60_000),
+});
+
+function isMultiple(period: number, of: number | undefined): boolean {
+  return of !== undefined && period > of && period % of === 0;
+}
+
+/** Durations in milliseconds, sizes in bytes. */
+export type CacheConfig = Readonly<z.output<typeof cacheSchema>>;
