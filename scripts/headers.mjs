@@ -60,6 +60,7 @@ function fetchHeaders(npmPackage, folder) {
     execFileSync('tar', ['-xzf', name, '--strip-components=1', 'package/include'], { cwd: partial });
     rmSync(join(partial, name));
   } catch {
+    rmSync(partial, { recursive: true });
     return false; // not published, or no registry: npm ci will say so
   }
   rmSync(folder, { recursive: true, force: true });
