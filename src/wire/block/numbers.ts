@@ -1,0 +1,172 @@
+/**
+ * Values of one number tag, bit for bit. Field devices send decimals: 21.5 is 215 in tenths, and neighbours differ by
+ * little. So: the smallest power of ten that reproduces every value exactly, then differences to the previous value less
+ * the tag's mean slope (a counter's rate). float32 registers hold decimals too (21.3 arrives as 21.299999237060547):
+ * those are tried next. Else the float32 or float64 bits, transposed.
+ */
+
+import type { FloatPlanes, FloatPlanesCursor, Planes, PlanesCursor } from './planes.ts';
+import { type Cursor, malformedBlock, putVarint, type Stream, VARINT_BYTES_MAX } from './streams.ts';
+
+const POWERS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6] as const;
+const EXPONENT_MAX = 6;
+/** A float32 has seven digits: with more than four behind the point nearly any bits pass as decimals. */
+const FLOAT_EXPONENT_MAX = 4;
+/** Modes 0–6: decimals of float64; 16–20: decimals of float32. */
+const MODE_FLOAT_DECIMAL = 16;
+const MODE_FLOAT = 32;
+const MODE_DOUBLE = 33;
+const INTEGER_MAX = 2 ** 52 - 1;
+/** Differences less a slope no steeper than this stay below 2^52. */
+const SPREAD_MAX = 2 ** 50;
+
+export class NumbersWriter {
+  readonly #modes: Stream;
+  readonly #heads: Stream;
+  readonly #deltas: Stream;
+  readonly #floats: FloatPlanes;
+  readonly #doubles: Planes;
+  #scratch = new Float64Array(1024);
+
+  constructor(modes: Stream, heads: Stream, deltas: Stream, floats: FloatPlanes, doubles: Planes) {
+    this.#modes = modes;
+    this.#heads = heads;
+    this.#deltas = deltas;
+    this.#floats = floats;
+    this.#doubles = doubles;
+  }
+
+  tag(values: Float64Array, start: number, end: number): void {
+    if (end === start) return;
+    if (this.#scratch.length < end - start) this.#scratch = new Float64Array((end - start) * 2);
+    const exponent = decimalExponent(values, start, end);
+    if (exponent <= EXPONENT_MAX) {
+      if (this.#integers(values, start, end, exponent, exponent)) return;
+    } else if (allFloats(values, start, end)) {
+      const short = floatExponent(values, start, end);
+      if (short <= FLOAT_EXPONENT_MAX && this.#integers(values, start, end, short, MODE_FLOAT_DECIMAL + short)) return;
+      this.#modes.u8(MODE_FLOAT);
+      this.#floats.add(values, start, end);
+      return;
+    }
+    this.#modes.u8(MODE_DOUBLE);
+    this.#doubles.add(values, start, end);
+  }
+
+  /** False when the numbers lie too far apart for exact differences. */
+  #integers(values: Float64Array, start: number, end: number, exponent: number, mode: number): boolean {
+    const power = POWERS[exponent] as number;
+    const length = end - start;
+    const integers = this.#scratch;
+    const first = Math.round((values[start] as number) * power);
+    let low = first;
+    let high = first;
+    for (let i = 0; i < length; i++) {
+      const m = Math.round((values[start + i] as number) * power);
+      integers[i] = m;
+      if (m < low) low = m;
+      else if (m > high) high = m;
+    }
+    if (high - low > SPREAD_MAX) return false;
+    const slope = length > 1 ? Math.round(((integers[length - 1] as number) - first) / (length - 1)) : 0;
+    this.#modes.u8(mode);
+    this.#heads.zigzag(first);
+    this.#heads.zigzag(slope);
+    const out = this.#deltas.reserve(length * VARINT_BYTES_MAX);
+    let at = this.#deltas.length;
+    let expected = first + slope;
+    for (let i = 1; i < length; i++) {
+      const m = integers[i] as number;
+      const d = m - expected;
+      at = putVarint(out, at, d < 0 ? -2 * d - 1 : 2 * d);
+      expected = m + slope;
+    }
+    this.#deltas.length = at;
+    return true;
+  }
+}
+
+/** Smallest e with value = m ÷ 10^e exactly for every value; more than EXPONENT_MAX when there is none. */
+function decimalExponent(values: Float64Array, start: number, end: number): number {
+  let exponent = 0;
+  let power: number = POWERS[0];
+  for (let i = start; i < end; i++) {
+    const value = values[i] as number;
+    for (;;) {
+      const m = Math.round(value * power);
+      // What holds for e holds for e + 1: m ÷ 10^e and 10 m ÷ 10^(e + 1) are the same quotient, rounded once.
+      if (m / power === value && m <= INTEGER_MAX && m >= -INTEGER_MAX && (m !== 0 || 1 / value > 0)) break;
+      if (++exponent > EXPONENT_MAX) return exponent;
+      power = POWERS[exponent] as number;
+    }
+  }
+  return exponent;
+}
+
+function floatExponent(values: Float64Array, start: number, end: number): number {
+  let exponent = 0;
+  let power: number = POWERS[0];
+  for (let i = start; i < end; i++) {
+    const value = values[i] as number;
+    for (;;) {
+      const m = Math.round(value * power);
+      if (Math.fround(m / power) === value && m <= INTEGER_MAX && m >= -INTEGER_MAX && (m !== 0 || 1 / value > 0))
+        break;
+      if (++exponent > FLOAT_EXPONENT_MAX) return exponent;
+      power = POWERS[exponent] as number;
+      // Unlike float64 decimals, a larger power may round another way: all from the start.
+      i = start - 1;
+      break;
+    }
+  }
+  return exponent;
+}
+
+function allFloats(values: Float64Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const value = values[i] as number;
+    if (Math.fround(value) !== value) return false;
+  }
+  return true;
+}
+
+export class NumbersReader {
+  readonly #modes: Cursor;
+  readonly #heads: Cursor;
+  readonly #deltas: Cursor;
+  readonly #floats: FloatPlanesCursor;
+  readonly #doubles: PlanesCursor;
+
+  constructor(modes: Cursor, heads: Cursor, deltas: Cursor, floats: FloatPlanesCursor, doubles: PlanesCursor) {
+    this.#modes = modes;
+    this.#heads = heads;
+    this.#deltas = deltas;
+    this.#floats = floats;
+    this.#doubles = doubles;
+  }
+
+  tag(out: Float64Array, start: number, end: number): void {
+    if (end === start) return;
+    const mode = this.#modes.u8();
+    if (mode === MODE_FLOAT) this.#floats.take(out, start, end);
+    else if (mode === MODE_DOUBLE) this.#doubles.take(out, start, end);
+    else if (mode <= EXPONENT_MAX) this.#integers(out, start, end, POWERS[mode] as number);
+    else if (mode >= MODE_FLOAT_DECIMAL && mode <= MODE_FLOAT_DECIMAL + FLOAT_EXPONENT_MAX) {
+      this.#integers(out, start, end, POWERS[mode - MODE_FLOAT_DECIMAL] as number);
+      for (let i = start; i < end; i++) out[i] = Math.fround(out[i] as number);
+    } else throw malformedBlock(`value mode ${mode}`);
+  }
+
+  #integers(out: Float64Array, start: number, end: number, power: number): void {
+    const deltas = this.#deltas;
+    let m = this.#heads.zigzag();
+    const slope = this.#heads.zigzag();
+    out[start] = m / power;
+    for (let i = start + 1; i < end; i++) {
+      m += slope + deltas.zigzag();
+      if (!(m <= Number.MAX_SAFE_INTEGER && m >= -Number.MAX_SAFE_INTEGER))
+        throw malformedBlock('a value of 2^53 or more');
+      out[i] = m / power;
+    }
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * A block in decoded form: rows by tag, then chunk, then position, with counts a (tag, chunk). A row's number follows
+ * from that order alone, so blocks can be joined and cut without any row losing its number.
+ */
+import type { SlotKind } from '../reading.ts';
+import { intersect, type RangeSet } from './ranges.ts';
+
+export interface BlockChunk {
+  /** Number of the chunk's first row in its run and class, from 1. */
+  readonly n0: number;
+  readonly count: number;
+}
+
+export interface BlockTag {
+  /** Dense number given by the owner; ascending in a block. */
+  readonly tag: number;
+  readonly kind: SlotKind;
+  /** Rows in each chunk, in the chunks' order; the sum is at least 1. Tags may share one array. */
+  readonly counts: readonly number[];
+}
+
+export interface BlockColumns {
+  readonly rows: number;
+  /** At least one, ascending and disjoint. */
+  readonly chunks: readonly BlockChunk[];
+  readonly tags: readonly BlockTag[];
+  readonly timeMs: Float64Array;
+  /** Slots as `reading.ts` says: copy those of int64 and uint64 tags as bytes, never as float64 elements. */
+  readonly value: Float64Array;
+  /** Never with the THINNED bit. */
+  readonly quality: Uint8Array;
+  readonly texts: readonly string[];
+}
+
+/** The number of every row, in row order. */
+export function rowNumbers(columns: Pick<BlockColumns, 'rows' | 'chunks' | 'tags'>): Float64Array {
+  const numbers = new Float64Array(columns.rows);
+  const next = columns.chunks.map(({ n0 }) => n0);
+  let row = 0;
+  for (const { counts } of columns.tags) {
+    for (let c = 0; c < counts.length; c++) {
+      let n = next[c] ?? 0;
+      for (const end = row + (counts[c] ?? 0); row < end; row++) numbers[row] = n++;
+      next[c] = n;
+    }
+  }
+  return numbers;
+}
+
+/** The numbers a block holds. */
+export function rangesOf(columns: Pick<BlockColumns, 'chunks'>): RangeSet {
+  const out: { from: number; to: number }[] = [];
+  for (const { n0, count } of columns.chunks) {
+    const last = out.at(-1);
+    if (last !== undefined && last.to + 1 === n0) last.to = n0 + count - 1;
+    else out.push({ from: n0, to: n0 + count - 1 });
+  }
+  return out;
+}
+
+/** Collects spans of rows of other blocks into new columns. */
+class ColumnsCopy {
+  readonly timeMs: Float64Array;
+  readonly value: Float64Array;
+  readonly quality: Uint8Array;
+  readonly texts: string[] = [];
+  readonly #textIndex = new Map<string, number>();
+  rows = 0;
+
+  constructor(rows: number) {
+    this.timeMs = new Float64Array(rows);
+    this.value = new Float64Array(rows);
+    this.quality = new Uint8Array(rows);
+  }
+
+  span(from: BlockColumns, kind: SlotKind, start: number, end: number): void {
+    if (end <= start) return;
+    const at = this.rows;
+    // TypedArray.set moves bytes: 64-bit integers arrive as they were.
+    this.timeMs.set(from.timeMs.subarray(start, end), at);
+    this.value.set(from.value.subarray(start, end), at);
+    this.quality.set(from.quality.subarray(start, end), at);
+    this.rows = at + end - start;
+    if (kind === 'text') this.#renumber(from.texts, at);
+  }
+
+  #renumber(texts: readonly string[], start: number): void {
+    for (let row = start; row < this.rows; row++) {
+      // A bad row's slot is zero bits and means no text.
+      if ((this.quality[row] ?? 0) >> 5 >= 2) continue;
+      const text = texts[this.value[row] ?? 0] ?? '';
+      let index = this.#textIndex.get(text);
+      if (index === undefined) {
+        index = this.texts.push(text) - 1;
+        this.#textIndex.set(text, index);
+      }
+      this.value[row] = index;
+    }
+  }
+
+  done(chunks: readonly BlockChunk[], tags: readonly BlockTag[]): BlockColumns {
+    const { rows, timeMs, value, quality, texts } = this;
+    return { rows, chunks, tags, timeMs, value, quality, texts };
+  }
+}
+
+interface Part {
+  readonly columns: BlockColumns;
+  /** Position of the part's chunks among all chunks, in the part's order. */
+  readonly places: readonly number[];
+  nextTag: number;
+  nextRow: number;
+}
+
+/**
+ * Several blocks of one run and class into one. Their chunks must be disjoint but may interleave.
+ * @throws RangeError when chunks overlap or a tag has another kind in another block.
+ */
+export function mergeBlocks(blocks: readonly BlockColumns[]): BlockColumns {
+  const only = blocks[0];
+  if (only === undefined) throw new RangeError('nothing to merge');
+  if (blocks.length === 1) return only;
+  const all = blocks.flatMap((columns, part) => columns.chunks.map((chunk, index) => ({ ...chunk, part, index })));
+  all.sort((a, b) => a.n0 - b.n0);
+  const places: number[][] = blocks.map(() => []);
+  let end = 0;
+  all.forEach((chunk, place) => {
+    if (chunk.n0 <= end) throw new RangeError(`row ${chunk.n0} is in two of the blocks to merge`);
+    end = chunk.n0 + chunk.count - 1;
+    places[chunk.part]?.push(place);
+  });
+  const parts: Part[] = blocks.map((columns, i) => ({ columns, places: places[i] ?? [], nextTag: 0, nextRow: 0 }));
+  const copy = new ColumnsCopy(blocks.reduce((sum, { rows }) => sum + rows, 0));
+  const inOrder = places.every((own, i) => i === 0 || (places[i - 1]?.at(-1) ?? -1) < (own[0] ?? 0));
+  const tags: BlockTag[] = [];
+  for (;;) {
+    const tag = lowestTag(parts);
+    if (tag === undefined) break;
+    tags.push(mergeTag(tag, parts, all.length, inOrder, copy));
+  }
+  return copy.done(
+    all.map(({ n0, count }) => ({ n0, count })),
+    tags,
+  );
+}
+
+function lowestTag(parts: readonly Part[]): number | undefined {
+  let lowest: number | undefined;
+  for (const { columns, nextTag } of parts) {
+    const tag = columns.tags[nextTag]?.tag;
+    if (tag !== undefined && (lowest === undefined || tag < lowest)) lowest = tag;
+  }
+  return lowest;
+}
+
+function mergeTag(
+  tag: number,
+  parts: readonly Part[],
+  chunkCount: number,
+  inOrder: boolean,
+  copy: ColumnsCopy,
+): BlockTag {
+  const counts = new Array<number>(chunkCount).fill(0);
+  const spans: { place: number; part: Part; start: number; end: number }[] = [];
+  let kind: SlotKind | undefined;
+  for (const part of parts) {
+    const entry = part.columns.tags[part.nextTag];
+    if (entry === undefined || entry.tag !== tag) continue;
+    kind ??= entry.kind;
+    if (kind !== entry.kind) throw new RangeError(`tag ${tag} is ${kind} in one block and ${entry.kind} in another`);
+    const first = part.nextRow;
+    for (let c = 0; c < entry.counts.length; c++) {
+      const count = entry.counts[c] ?? 0;
+      const place = part.places[c] ?? 0;
+      counts[place] = count;
+      if (!inOrder && count > 0) spans.push({ place, part, start: part.nextRow, end: part.nextRow + count });
+      part.nextRow += count;
+    }
+    if (inOrder) spans.push({ place: 0, part, start: first, end: part.nextRow });
+    part.nextTag++;
+  }
+  const found: SlotKind = kind ?? 'number';
+  if (!inOrder) spans.sort((a, b) => a.place - b.place);
+  for (const { part, start, end } of spans) copy.span(part.columns, found, start, end);
+  return { tag, kind: found, counts };
+}
+
+/** The rows whose number lies in [from, to] as a block of its own; undefined when there are none. */
+export function sliceBlock(columns: BlockColumns, from: number, to: number): BlockColumns | undefined {
+  return selectRows(columns, [{ from, to }]);
+}
+
+/** The rows whose numbers are in the set as a block of its own; undefined when there are none. Chunks split where needed. */
+export function selectRows(columns: BlockColumns, wanted: RangeSet): BlockColumns | undefined {
+  const pieces: { chunk: number; n0: number; count: number }[] = [];
+  columns.chunks.forEach(({ n0, count }, chunk) => {
+    for (const { from, to } of intersect(wanted, { from: n0, to: n0 + count - 1 })) {
+      pieces.push({ chunk, n0: from, count: to - from + 1 });
+    }
+  });
+  const rows = pieces.reduce((sum, { count }) => sum + count, 0);
+  if (rows === 0) return undefined;
+  if (rows === columns.rows) return columns;
+  const copy = new ColumnsCopy(rows);
+  const next = columns.chunks.map(({ n0 }) => n0);
+  const tags: BlockTag[] = [];
+  let row = 0;
+  for (const { tag, kind, counts } of columns.tags) {
+    const kept = new Array<number>(pieces.length).fill(0);
+    let any = false;
+    let piece = 0;
+    for (let c = 0; c < counts.length; c++) {
+      const count = counts[c] ?? 0;
+      const first = next[c] ?? 0;
+      for (; pieces[piece]?.chunk === c; piece++) {
+        const { n0, count: length } = pieces[piece] ?? { n0: 0, count: 0 };
+        const start = Math.max(n0, first);
+        const end = Math.min(n0 + length, first + count);
+        if (end <= start) continue;
+        kept[piece] = end - start;
+        any = true;
+        copy.span(columns, kind, row + start - first, row + end - first);
+      }
+      next[c] = first + count;
+      row += count;
+    }
+    if (any) tags.push({ tag, kind, counts: kept });
+  }
+  return copy.done(
+    pieces.map(({ n0, count }) => ({ n0, count })),
+    tags,
+  );
+}
