@@ -1,6 +1,6 @@
 /** `cache:`, the local disk: where every reading is kept until it is delivered, and for history beyond that. */
 import { z } from 'zod';
-import { duration, durationFrom, size } from './fields.ts';
+import { duration, durationFrom, filePath, size } from './fields.ts';
 
 const PATH = '/var/lib/sluice/cache';
 /** A long week-end offline, and more. */
@@ -21,7 +21,7 @@ const DEAD_LETTERS_MAX = 1000;
 
 export const cacheSchema = z.strictObject({
   /** Folder of its own, mode 0700, on a local file system (not NFS: the locks of SQLite need a real one). */
-  path: z.string().min(1).default(PATH),
+  path: filePath().default(PATH),
   /** Delivered readings are removed, oldest first, to stay below. */
   bytesMax: size()
     .refine((bytes) => bytes >= BYTES_MAX_LEAST, { error: 'must be at least 16MB' })

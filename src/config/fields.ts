@@ -16,7 +16,9 @@ function withUnit(units: Readonly<Record<string, number>>, example: string) {
       const match = pattern.exec(String(input));
       if (match === null) {
         const known = Object.keys(units).join(', ');
-        context.addIssue(`expected a number with its unit (${known}), such as ${example}, not ${JSON.stringify(input)}`);
+        context.addIssue(
+          `expected a number with its unit (${known}), such as ${example}, not ${JSON.stringify(input)}`,
+        );
         return z.NEVER;
       }
       return Number(match[1]) * (units[match[2] ?? ''] ?? Number.NaN);
@@ -35,12 +37,20 @@ export const size = () => withUnit(SIZE_BYTES, '1GB');
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it keeps out
 const NAME = /^(?![$\s])[^\u0000-\u001f\u007f+#/"'\\]{1,128}(?<!\s)$/u;
 export const name = () =>
-  z.string().regex(NAME, { error: 'a name has 1 to 128 characters, none of them + # / " \' \\ or a control character, and does not start with $' });
+  z.string().regex(NAME, {
+    error:
+      'a name has 1 to 128 characters, none of them + # / " \' \\ or a control character, and does not start with $',
+  });
 /** A tag's name within its source: one or more levels, separated by `/`. */
 export const tagName = () =>
   z.string().refine((text) => text.length <= 256 && text.split('/').every((level) => NAME.test(level)), {
     error: 'a tag name has levels of 1 to 128 characters separated by /, none with + # " \' \\ or a control character',
   });
+
+/** The JSON Schema format of file names. */
+export const FILE_PATH_FORMAT = 'path';
+/** A file or folder of this machine. A relative one is taken from the config file's folder, wherever the daemon was started. */
+export const filePath = () => z.string().min(1).meta({ format: FILE_PATH_FORMAT });
 
 export const valueType = () => z.enum(VALUE_TYPES);
 

@@ -1,0 +1,82 @@
+/**
+ * Jobs by the calendar: reports, retention, windows for synchronising. Sampling and retries are not here: their timers
+ * are monotonic.
+ *
+ * A daily job runs once for each local date, at the first minute not before its time. That holds when the clocks change
+ * (02:30 does not exist, or comes twice), after a suspend, and when the clock is set: node-cron wakes us every minute and
+ * this decides. A job is not made up for at start, nor while the clock is not set.
+ */
+import { type ScheduledTask, schedule } from 'node-cron';
+import type { Clock } from './clock.ts';
+
+/** Dates remembered as done: a clock that is set back and forth by days must not repeat a job. */
+const DATES_KEPT_MAX = 32;
+
+interface DailyJob {
+  readonly minute: number;
+  readonly run: (date: string) => void;
+  readonly done: Set<string>;
+  started: boolean;
+}
+
+export interface Calendar {
+  /**
+   * @param at `HH:MM` in the calendar's time zone.
+   * @param run gets the local date, `2026-03-29`. What it throws is the caller's to log: it must not throw.
+   */
+  daily(at: string, run: (date: string) => void): void;
+  /** Looks at the clock now; node-cron calls it every minute. */
+  check(): void;
+  stop(): void;
+}
+
+/** @param timeZone IANA name; default the system's. */
+export function startCalendar(clock: Clock, timeZone?: string): Calendar {
+  const jobs: DailyJob[] = [];
+  const local = new Intl.DateTimeFormat('sv-SE', {
+    ...(timeZone === undefined ? {} : { timeZone }),
+    dateStyle: 'short',
+    timeStyle: 'short',
+  });
+  const now = () => {
+    const [date = '', time = ''] = local.format(clock.wallMs()).split(' ');
+    return { date, minute: minuteOf(time) };
+  };
+  const check = () => {
+    if (!clock.synced()) return;
+    const { date, minute } = now();
+    for (const job of jobs) checkJob(job, date, minute);
+  };
+  let task: ScheduledTask | undefined = schedule('* * * * *', check);
+  return {
+    daily(at, run) {
+      const minute = minuteOf(at);
+      if (Number.isNaN(minute)) throw new RangeError(`expected a time of day such as 03:30, not ${at}`);
+      jobs.push({ minute, run, done: new Set(), started: false });
+      check();
+    },
+    check,
+    stop() {
+      void task?.destroy();
+      task = undefined;
+    },
+  };
+}
+
+function checkJob(job: DailyJob, date: string, minute: number): void {
+  const due = minute >= job.minute && !job.done.has(date);
+  const first = !job.started;
+  job.started = true;
+  if (!due) return;
+  job.done.add(date);
+  const [oldest] = job.done;
+  if (job.done.size > DATES_KEPT_MAX && oldest !== undefined) job.done.delete(oldest);
+  // The time had passed before we first looked: today's run belongs to who ran then.
+  if (!first || minute === job.minute) job.run(date);
+}
+
+function minuteOf(time: string): number {
+  const [, hours, minutes] = /^(\d\d):(\d\d)/.exec(time) ?? [];
+  const minute = Number(hours) * 60 + Number(minutes);
+  return Number(hours) < 24 && Number(minutes) < 60 ? minute : Number.NaN;
+}
