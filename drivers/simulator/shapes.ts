@@ -33,7 +33,7 @@ export function makeGenerator(settings: ShapeSettings, random: () => number): Ge
     return (timeMs) => ({ value: texts[Math.floor(timeMs / periodMs) % texts.length] ?? '', type });
   }
   const raw = rawShape(settings, random);
-  return (timeMs) => ({ value: fit(raw(timeMs), type), type });
+  return (timeMs) => ({ value: asType(raw(timeMs), type), type });
 }
 
 function rawShape(settings: ShapeSettings, random: () => number): (timeMs: number) => number {
@@ -64,7 +64,7 @@ function rawShape(settings: ShapeSettings, random: () => number): (timeMs: numbe
 }
 
 /** As the type can hold it: rounded, and a counter at its end begins anew as a device's would. */
-function fit(value: number, type: ValueType): number {
+function asType(value: number, type: ValueType): number {
   if (type === 'bool') return value > 0 ? 1 : 0;
   if (type === 'float32') return Math.fround(value);
   const range = RANGES[type];

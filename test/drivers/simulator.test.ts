@@ -23,7 +23,10 @@ async function readings(settings: unknown, reads: number, stepMs: number): Promi
   const tags = source.groups.flatMap((group) => group.tags);
   const clock = new ManualClock();
   let seed = 0;
-  const random = () => (seed += 0.37) % 1;
+  const random = () => {
+    seed = (seed + 0.37) % 1;
+    return seed;
+  };
   const signal = new AbortController().signal;
   const session = await source.open.session([tags.map((_, at) => at)], { source: 'sim', clock, random }, signal);
   const out = new ChunkBuilder();
