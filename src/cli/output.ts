@@ -1,0 +1,81 @@
+/**
+ * What a person reads on a terminal: tables, numbers, times. Every command offers the same facts as JSON.
+ */
+import type { PlainValue } from '../reading.ts';
+
+export interface Output {
+  line(text?: string): void;
+  json(value: unknown): void;
+  problem(text: string): void;
+  readonly terminal: boolean;
+}
+
+export const standardOutput: Output = {
+  line: (text = '') => void process.stdout.write(`${text}\n`),
+  json: (value) => void process.stdout.write(`${JSON.stringify(value, jsonReplacer, 2)}\n`),
+  problem: (text) => void process.stderr.write(`${text}\n`),
+  terminal: process.stdout.isTTY === true,
+};
+
+/** 64-bit integers as strings, binary as hex: JSON has neither. */
+export function jsonReplacer(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  return value;
+}
+
+export type Align = 'left' | 'right';
+
+/** A table with two spaces between columns; numbers go to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[], align: readonly Align[] = []): string {
+  const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => displayWidth(row[at] ?? ''))));
+  const format = (row: readonly string[]) =>
+    row
+      .map((cell, at) => {
+        const pad = ' '.repeat(Math.max(0, (widths[at] ?? 0) - displayWidth(cell)));
+        return align[at] === 'right' ? pad + cell : cell + pad;
+      })
+      .join('  ')
+      .trimEnd();
+  return [format(head), ...rows.map(format)].join('\n');
+}
+
+/** Terminal columns: combining marks take none. */
+function displayWidth(text: string): number {
+  return [...text.normalize('NFC')].length;
+}
+
+const COUNT = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+export function count(value: number): string {
+  return COUNT.format(value);
+}
+
+export function bytes(value: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let scaled = value;
+  while (scaled >= 1000 && unit < units.length - 1) {
+    scaled /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? scaled : scaled.toFixed(1)} ${units[unit]}`;
+}
+
+export function span(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 120) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
+}
+
+export function time(ms: number): string {
+  return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : String(ms);
+}
+
+export function value(plain: PlainValue): string {
+  if (plain === null) return '-';
+  if (typeof plain === 'number' && !Number.isInteger(plain)) return String(Number(plain.toPrecision(9)));
+  return String(plain);
+}

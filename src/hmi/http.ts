@@ -1,0 +1,65 @@
+/**
+ * The gateway's own small HTTP server: `/healthz` for watchdogs, `/metrics` for Prometheus, `/status` for `sluice status`.
+ * Loopback unless the configuration says otherwise, and then only with a token. It reads; nothing can be changed here.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import fastify from 'fastify';
+import type { HttpConfig } from '../config/schema.ts';
+import type { Metrics } from '../runtime/metrics.ts';
+
+/** Nobody sends us a body. */
+const BODY_BYTES_MAX = 1024;
+/** A client that does not finish its request in time is cut off (slowloris). */
+const REQUEST_TIMEOUT_MS = 10_000;
+const CONNECTIONS_MAX = 32;
+
+export interface HttpView {
+  readonly metrics: Metrics;
+  status(): Promise<unknown>;
+  /** What is wrong, if anything is: the process works only when this is empty. */
+  faults(): readonly string[];
+}
+
+export interface HttpServer {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export async function startHttp(config: HttpConfig, view: HttpView): Promise<HttpServer> {
+  const app = fastify({ bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS, forceCloseConnections: true });
+  app.server.maxConnections = CONNECTIONS_MAX;
+  if (config.token !== undefined) {
+    const expected = sha256(`Bearer ${config.token}`);
+    app.addHook('onRequest', async (request, reply) => {
+      // Equal lengths by hashing: the comparison tells nothing by its time.
+      if (timingSafeEqual(sha256(request.headers.authorization ?? ''), expected)) return;
+      await reply
+        .code(401)
+        .header('www-authenticate', 'Bearer')
+        .send({ code: 'http.unauthorized', message: 'a bearer token is needed' });
+    });
+  }
+  app.get('/healthz', async (_request, reply) => {
+    const faults = view.faults();
+    return reply.code(faults.length === 0 ? 200 : 503).send({ ok: faults.length === 0, faults });
+  });
+  app.get('/metrics', async (_request, reply) => reply.type(view.metrics.contentType).send(await view.metrics.text()));
+  app.get('/status', async (_request, reply) =>
+    reply.type('application/json').send(JSON.stringify(await view.status(), plain)),
+  );
+  await app.listen({ host: config.listen.host, port: config.listen.port });
+  const address = app.server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : config.listen.port;
+  const host = config.listen.host.includes(':') ? `[${config.listen.host}]` : config.listen.host;
+  return { url: `http://${host}:${port}`, stop: () => app.close() };
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function plain(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  return value;
+}

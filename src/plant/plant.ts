@@ -1,0 +1,73 @@
+/** The whole simulated plant: the model, its Modbus server, its MQTT broker with ten sensors, and the truth about it all. */
+import type { Clock, Timer } from '../runtime/clock.ts';
+import { startPlantBroker } from './broker.ts';
+import { startModbusPlant } from './modbus.ts';
+import { PlantModel, SENSOR_COUNT, STEP_MS, sensorMessage } from './model.ts';
+import { startSensors } from './publishers.ts';
+import { startTruth } from './truth.ts';
+
+const SENSOR_PERIOD_MS = 1000;
+
+export interface PlantOptions {
+  readonly host: string;
+  /** Each port: 0 takes a free one. */
+  readonly modbusPort: number;
+  readonly mqttPort: number;
+  readonly truthPort: number;
+  readonly seed: number;
+  readonly clock: Clock;
+}
+
+export interface Plant {
+  readonly modbusPort: number;
+  readonly mqttPort: number;
+  readonly truthUrl: string;
+  stop(): Promise<void>;
+}
+
+export async function startPlant(options: PlantOptions): Promise<Plant> {
+  const { host, clock } = options;
+  const model = new PlantModel({ seed: options.seed });
+  const stages: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (const stage of stages.reverse()) await stage();
+    stages.length = 0;
+  };
+  try {
+    stages.push(stepping(model, clock));
+    const modbus = await startModbusPlant({ host, port: options.modbusPort, model });
+    stages.push(() => modbus.close());
+    const broker = await startPlantBroker({ host, port: options.mqttPort });
+    stages.push(() => broker.close());
+    const sensors = await startSensors({
+      url: `mqtt://${host}:${broker.port}`,
+      count: SENSOR_COUNT,
+      everyMs: SENSOR_PERIOD_MS,
+      reading: sensorMessage,
+      clock,
+    });
+    stages.push(() => sensors.close());
+    const truth = await startTruth({
+      host,
+      port: options.truthPort,
+      model,
+      published: () => sensors.published(),
+      quiet: () => sensors.close(),
+    });
+    stages.push(() => truth.close());
+    return { modbusPort: modbus.port, mqttPort: broker.port, truthUrl: truth.url, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function stepping(model: PlantModel, clock: Clock): () => Promise<void> {
+  let timer: Timer;
+  const step = () => {
+    model.step(clock.wallMs());
+    timer = clock.after(STEP_MS, step);
+  };
+  timer = clock.after(STEP_MS, step);
+  return async () => timer.cancel();
+}
