@@ -174,22 +174,24 @@ export function decodeRanges(reader: ByteReader, rangesMax = RANGES_MAX): RangeS
   return set;
 }
 
-/** From JSON: `[[from, to], …]`, strictly ascending and apart. @throws wire.malformed */
+/** From JSON: `[{from, to}, …]`, strictly ascending and apart. @throws wire.malformed */
 export function parseRanges(value: unknown, rangesMax = RANGES_MAX): RangeSet {
   if (!Array.isArray(value) || value.length > rangesMax) throw malformed('ranges are no list, or too many');
   let end = -1;
-  return value.map((pair: unknown) => {
-    if (!Array.isArray(pair) || pair.length !== 2) throw malformed('a range is a pair of row numbers');
-    const [from, to]: unknown[] = pair;
-    if (typeof from !== 'number' || typeof to !== 'number' || !isRange(from, to) || from <= end + 1) {
+  return value.map((item: unknown) => {
+    if (typeof item !== 'object' || item === null) throw malformed('a range is an object of from and to');
+    const fields = new Map<string, unknown>(Object.entries(item));
+    const [from, to] = [fields.get('from'), fields.get('to')];
+    if (
+      fields.size !== 2 ||
+      typeof from !== 'number' ||
+      typeof to !== 'number' ||
+      !isRange(from, to) ||
+      from <= end + 1
+    ) {
       throw malformed('ranges must ascend without touching');
     }
     end = to;
     return { from, to };
   });
-}
-
-/** For JSON: `[[from, to], …]`. */
-export function rangePairs(set: RangeSet): [number, number][] {
-  return set.map(({ from, to }) => [from, to]);
 }
