@@ -104,10 +104,18 @@ export class ReadCycle {
     for (const group of groups) {
       group.unit.beginRead();
       group.beginRead(nowMs);
-      for (const block of group.blocks) if (!isDoubtful(block)) queue.push(block);
       if (group.refused.size > 0) this.#pushRefused(group);
     }
-    for (const group of groups) for (const block of group.blocks) if (isDoubtful(block)) queue.push(block);
+    for (let doubt = 0, left = true; left; doubt++) {
+      left = false;
+      for (const group of groups) {
+        for (const block of group.blocks) {
+          const its = doubtOf(block);
+          if (its === doubt) queue.push(block);
+          else if (its > doubt) left = true;
+        }
+      }
+    }
     for (const block of queue) block.failures = 0;
   }
 
@@ -258,8 +266,10 @@ export class ReadCycle {
   }
 }
 
-function isDoubtful(block: Block): boolean {
-  return block.isSuspect || !block.group.unit.isAlive;
+/** The later the likelier it will be silent: a block that was, and before it what else its silent unit has. */
+function doubtOf(block: Block): number {
+  if (block.isSuspect) return 2;
+  return block.group.unit.isAlive ? 0 : 1;
 }
 
 function faultOf(group: GroupReads, error: SluiceError): GroupFault {
