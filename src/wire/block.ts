@@ -17,7 +17,7 @@ import { readIntegers, writeIntegers } from './block/integers.ts';
 import { NumbersReader, NumbersWriter } from './block/numbers.ts';
 import { FloatPlanes, FloatPlanesCursor, Planes, PlanesCursor } from './block/planes.ts';
 import { BoolsReader, BoolsWriter, readQualities, writeQualities } from './block/runs.ts';
-import { Cursor, malformedBlock, putVarint, Stream, VARINT_BYTES_MAX } from './block/streams.ts';
+import { Cursor, malformedBlock, putVarint, SplitReader, SplitWriter, Stream, VARINT_BYTES_MAX } from './block/streams.ts';
 import { readDictionary, readTexts, TextsWriter } from './block/texts.ts';
 import { TimesReader, TimesWriter } from './block/times.ts';
 import type { BlockChunk, BlockColumns, BlockTag } from './columns.ts';
@@ -41,11 +41,17 @@ const STREAMS = [
   'counts',
   'qualities',
   'timeModes',
-  'timeHeads',
+  'timeBases0',
+  'timeBases1',
+  'timeBases2',
+  'timePeriods',
   'timeResiduals',
   'timeRaw',
   'valueModes',
-  'valueHeads',
+  'valueFirsts0',
+  'valueFirsts1',
+  'valueFirsts2',
+  'valueSlopes',
   'valueDeltas',
   'floats',
   'doubles',
@@ -73,7 +79,8 @@ class BlockEncoder {
   #times = this.#newTimes();
   readonly #numbers = new NumbersWriter(
     this.#streams.valueModes,
-    this.#streams.valueHeads,
+    new SplitWriter(this.#streams.valueFirsts0, this.#streams.valueFirsts1, this.#streams.valueFirsts2),
+    this.#streams.valueSlopes,
     this.#streams.valueDeltas,
     this.#floats,
     this.#doubles,
@@ -131,8 +138,9 @@ class BlockEncoder {
   }
 
   #newTimes(): TimesWriter {
-    const { timeModes, timeHeads, timeResiduals } = this.#streams;
-    return new TimesWriter(timeModes, timeHeads, timeResiduals, this.#timeRaw);
+    const { timeModes, timeBases0, timeBases1, timeBases2, timePeriods, timeResiduals } = this.#streams;
+    const bases = new SplitWriter(timeBases0, timeBases1, timeBases2);
+    return new TimesWriter(timeModes, bases, timePeriods, timeResiduals, this.#timeRaw);
   }
 
   #clear(): void {
@@ -297,8 +305,10 @@ function readRows(streams: Record<StreamName, Cursor>, columns: BlockColumns): v
   const timeRaw = new PlanesCursor(streams.timeRaw);
   const floats = new FloatPlanesCursor(streams.floats);
   const doubles = new PlanesCursor(streams.doubles);
-  const times = new TimesReader(streams.timeModes, streams.timeHeads, streams.timeResiduals, timeRaw);
-  const numbers = new NumbersReader(streams.valueModes, streams.valueHeads, streams.valueDeltas, floats, doubles);
+  const bases = new SplitReader(streams.timeBases0, streams.timeBases1, streams.timeBases2);
+  const firsts = new SplitReader(streams.valueFirsts0, streams.valueFirsts1, streams.valueFirsts2);
+  const times = new TimesReader(streams.timeModes, bases, streams.timePeriods, streams.timeResiduals, timeRaw);
+  const numbers = new NumbersReader(streams.valueModes, firsts, streams.valueSlopes, streams.valueDeltas, floats, doubles);
   const bools = new BoolsReader(streams.bools);
   const values = (kind: SlotKind, out: Float64Array, start: number, end: number): void => {
     if (kind === 'number') numbers.tag(out, start, end);

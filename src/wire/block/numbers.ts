@@ -6,7 +6,15 @@
  */
 
 import type { FloatPlanes, FloatPlanesCursor, Planes, PlanesCursor } from './planes.ts';
-import { type Cursor, malformedBlock, putVarint, type Stream, VARINT_BYTES_MAX } from './streams.ts';
+import {
+  type Cursor,
+  malformedBlock,
+  putVarint,
+  type SplitReader,
+  type SplitWriter,
+  type Stream,
+  VARINT_BYTES_MAX,
+} from './streams.ts';
 
 const POWERS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6] as const;
 const EXPONENT_MAX = 6;
@@ -22,15 +30,24 @@ const SPREAD_MAX = 2 ** 50;
 
 export class NumbersWriter {
   readonly #modes: Stream;
-  readonly #heads: Stream;
+  readonly #firsts: SplitWriter;
+  readonly #slopes: Stream;
   readonly #deltas: Stream;
   readonly #floats: FloatPlanes;
   readonly #doubles: Planes;
   #scratch = new Float64Array(1024);
 
-  constructor(modes: Stream, heads: Stream, deltas: Stream, floats: FloatPlanes, doubles: Planes) {
+  constructor(
+    modes: Stream,
+    firsts: SplitWriter,
+    slopes: Stream,
+    deltas: Stream,
+    floats: FloatPlanes,
+    doubles: Planes,
+  ) {
     this.#modes = modes;
-    this.#heads = heads;
+    this.#firsts = firsts;
+    this.#slopes = slopes;
     this.#deltas = deltas;
     this.#floats = floats;
     this.#doubles = doubles;
@@ -70,8 +87,8 @@ export class NumbersWriter {
     if (high - low > SPREAD_MAX) return false;
     const slope = length > 1 ? Math.round(((integers[length - 1] as number) - first) / (length - 1)) : 0;
     this.#modes.u8(mode);
-    this.#heads.zigzag(first);
-    this.#heads.zigzag(slope);
+    this.#firsts.zigzag(first);
+    this.#slopes.zigzag(slope);
     const out = this.#deltas.reserve(length * VARINT_BYTES_MAX);
     let at = this.#deltas.length;
     let expected = first + slope;
@@ -132,14 +149,23 @@ function allFloats(values: Float64Array, start: number, end: number): boolean {
 
 export class NumbersReader {
   readonly #modes: Cursor;
-  readonly #heads: Cursor;
+  readonly #firsts: SplitReader;
+  readonly #slopes: Cursor;
   readonly #deltas: Cursor;
   readonly #floats: FloatPlanesCursor;
   readonly #doubles: PlanesCursor;
 
-  constructor(modes: Cursor, heads: Cursor, deltas: Cursor, floats: FloatPlanesCursor, doubles: PlanesCursor) {
+  constructor(
+    modes: Cursor,
+    firsts: SplitReader,
+    slopes: Cursor,
+    deltas: Cursor,
+    floats: FloatPlanesCursor,
+    doubles: PlanesCursor,
+  ) {
     this.#modes = modes;
-    this.#heads = heads;
+    this.#firsts = firsts;
+    this.#slopes = slopes;
     this.#deltas = deltas;
     this.#floats = floats;
     this.#doubles = doubles;
@@ -159,8 +185,8 @@ export class NumbersReader {
 
   #integers(out: Float64Array, start: number, end: number, power: number): void {
     const deltas = this.#deltas;
-    let m = this.#heads.zigzag();
-    const slope = this.#heads.zigzag();
+    let m = this.#firsts.zigzag();
+    const slope = this.#slopes.zigzag();
     out[start] = m / power;
     for (let i = start + 1; i < end; i++) {
       m += slope + deltas.zigzag();

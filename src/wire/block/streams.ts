@@ -44,6 +44,32 @@ export class Stream {
   }
 }
 
+/**
+ * A column of numbers such as first values: the two lowest bytes in streams of their own, zigzag, the rest as a varint. In
+ * one stream the nearly random low bytes would spoil the compressor's table for the others.
+ */
+export class SplitWriter {
+  readonly #low: Stream;
+  readonly #middle: Stream;
+  readonly #rest: Stream;
+
+  constructor(low: Stream, middle: Stream, rest: Stream) {
+    this.#low = low;
+    this.#middle = middle;
+    this.#rest = rest;
+  }
+
+  /** @param value |value| < 2^52. */
+  zigzag(value: number): void {
+    const unsigned = value < 0 ? -2 * value - 1 : 2 * value;
+    const rest = Math.floor(unsigned / 0x1_0000);
+    const word = unsigned - rest * 0x1_0000;
+    this.#low.u8(word & 0xff);
+    this.#middle.u8(word >>> 8);
+    this.#rest.varint(rest);
+  }
+}
+
 /** Writes a varint below 2^53 where there is room for it; returns the position behind it. */
 export function putVarint(bytes: Uint8Array, at: number, value: number): number {
   if (value < 0x80) {
@@ -125,6 +151,26 @@ export class Cursor {
       factor *= 0x80;
     }
     throw malformedBlock('a number of 2^53 or more');
+  }
+}
+
+/** Reads what `SplitWriter` writes. */
+export class SplitReader {
+  readonly #low: Cursor;
+  readonly #middle: Cursor;
+  readonly #rest: Cursor;
+
+  constructor(low: Cursor, middle: Cursor, rest: Cursor) {
+    this.#low = low;
+    this.#middle = middle;
+    this.#rest = rest;
+  }
+
+  zigzag(): number {
+    const word = this.#low.u8() | (this.#middle.u8() << 8);
+    const value = this.#rest.varint() * 0x1_0000 + word;
+    if (value > Number.MAX_SAFE_INTEGER) throw malformedBlock('a number of 2^53 or more');
+    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
   }
 }
 

@@ -6,7 +6,15 @@
  */
 
 import type { Planes, PlanesCursor } from './planes.ts';
-import { type Cursor, malformedBlock, putVarint, type Stream, VARINT_BYTES_MAX } from './streams.ts';
+import {
+  type Cursor,
+  malformedBlock,
+  putVarint,
+  type SplitReader,
+  type SplitWriter,
+  type Stream,
+  VARINT_BYTES_MAX,
+} from './streams.ts';
 
 const MODE = { same: 0, gridMs: 1, deltaMs: 2, gridUs: 3, deltaUs: 4, raw: 5 } as const;
 /** Whole numbers up to here: sums of base, period and residual stay exact. */
@@ -19,7 +27,8 @@ const US_PER_MS = 1000;
 
 export class TimesWriter {
   readonly #modes: Stream;
-  readonly #heads: Stream;
+  readonly #bases: SplitWriter;
+  readonly #periods: Stream;
   readonly #residuals: Stream;
   readonly #raw: Planes;
   #scratch = new Float64Array(1024);
@@ -29,9 +38,10 @@ export class TimesWriter {
   #previous = 0;
   #previousEnd = 0;
 
-  constructor(modes: Stream, heads: Stream, residuals: Stream, raw: Planes) {
+  constructor(modes: Stream, bases: SplitWriter, periods: Stream, residuals: Stream, raw: Planes) {
     this.#modes = modes;
-    this.#heads = heads;
+    this.#bases = bases;
+    this.#periods = periods;
     this.#residuals = residuals;
     this.#raw = raw;
   }
@@ -96,7 +106,7 @@ export class TimesWriter {
     let grid = gridSpread(t, start, end, period);
     let delta = Number.POSITIVE_INFINITY;
     if (grid.spread > SPREAD_OF_A_BYTE && length > 1) {
-      period = Math.round(((t[end - 1] as number) - first) / (length - 1));
+      period = likelyPeriod((t[end - 1] as number) - first, length - 1, unit);
       grid = gridSpread(t, start, end, period);
       if (grid.spread > SPREAD_OF_A_BYTE) delta = deltaSpread(t, start, end);
     }
@@ -108,8 +118,8 @@ export class TimesWriter {
       return;
     }
     this.#modes.u8(unit === 1 ? (onGrid ? MODE.gridMs : MODE.deltaMs) : onGrid ? MODE.gridUs : MODE.deltaUs);
-    this.#heads.zigzag(step);
-    this.#heads.zigzag(period - this.#period);
+    this.#bases.zigzag(step);
+    this.#periods.zigzag(period - this.#period);
     this.#base = base;
     this.#period = period;
     if (onGrid) this.#gridResiduals(t, start, end, base, period);
@@ -166,6 +176,20 @@ function gridSpread(t: Float64Array, start: number, end: number, period: number)
   return { spread: high - low, middle: Math.round(sum / (end - start)) };
 }
 
+/** Schedules have round periods; what a few jittery rows show is near one. In milliseconds. */
+const ROUND_PERIODS = [1000, 500, 250, 100, 50, 20, 10, 5] as const;
+/** Jitter of a poll that may hide a round period. */
+const JITTER_MS = 25;
+
+function likelyPeriod(elapsed: number, steps: number, unit: number): number {
+  const measured = elapsed / steps;
+  for (const roundMs of ROUND_PERIODS) {
+    const period = Math.round(measured / (roundMs * unit)) * roundMs * unit;
+    if (period > 0 && Math.abs(period * steps - elapsed) <= JITTER_MS * unit) return period;
+  }
+  return Math.round(measured);
+}
+
 function deltaSpread(t: Float64Array, start: number, end: number): number {
   let previous = t[start] as number;
   let low = Number.POSITIVE_INFINITY;
@@ -182,7 +206,8 @@ function deltaSpread(t: Float64Array, start: number, end: number): number {
 
 export class TimesReader {
   readonly #modes: Cursor;
-  readonly #heads: Cursor;
+  readonly #bases: SplitReader;
+  readonly #periods: Cursor;
   readonly #residuals: Cursor;
   readonly #raw: PlanesCursor;
   #base = 0;
@@ -190,9 +215,10 @@ export class TimesReader {
   #previous = 0;
   #previousEnd = 0;
 
-  constructor(modes: Cursor, heads: Cursor, residuals: Cursor, raw: PlanesCursor) {
+  constructor(modes: Cursor, bases: SplitReader, periods: Cursor, residuals: Cursor, raw: PlanesCursor) {
     this.#modes = modes;
-    this.#heads = heads;
+    this.#bases = bases;
+    this.#periods = periods;
     this.#residuals = residuals;
     this.#raw = raw;
   }
@@ -229,8 +255,8 @@ export class TimesReader {
   }
 
   #head(): void {
-    this.#base += this.#heads.zigzag();
-    this.#period += this.#heads.zigzag();
+    this.#base += this.#bases.zigzag();
+    this.#period += this.#periods.zigzag();
   }
 
   #grid(out: Float64Array, start: number, end: number, unit: number): void {
