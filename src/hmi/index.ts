@@ -1,0 +1,176 @@
+/**
+ * The HMI broker: current values, windows, alarms and states over MQTT to people beside the machine. Without `hmi.mqtt` in the
+ * configuration there is none, and everything below costs nothing.
+ *
+ * Values are looked up when they are sent, so what a panel gets is the latest, also right after it subscribed. A tag is sent
+ * at most once in `minInterval`; what changed meanwhile is sent once, at its end.
+ */
+import type { HmiConfig, HmiMqttConfig } from '../config/hmi.ts';
+import type { PlainValue, ValueType } from '../reading.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { Access } from './access.ts';
+import { Audience } from './audience.ts';
+import { HmiBroker } from './broker.ts';
+import { answerCommand } from './commands.ts';
+import { isoTime, readingJson, stateJson, Topics } from './topics.ts';
+
+/** What the HMI reads: the hot table and the tag registry. */
+export interface LiveView {
+  tag(index: number): { readonly name: string; readonly type: ValueType; readonly unit?: string } | undefined;
+  indexOf(name: string): number | undefined;
+  size(): number;
+  /** The quality is already stale when the value is. */
+  read(index: number): { readonly value: PlainValue; readonly timeMs: number; readonly quality: number } | undefined;
+}
+
+export interface HmiStats {
+  readonly clients: number;
+  readonly connections: number;
+  readonly listeners: number;
+  readonly messages: number;
+  /** Connections turned away: too many, wrong credentials, a Will. */
+  readonly refused: number;
+  /** Clients dropped for a packet over the limit, and for not reading. */
+  readonly oversize: number;
+  readonly slow: number;
+}
+
+export interface Hmi {
+  readonly port: number | undefined;
+  /** Values or qualities of these tags changed, going stale included. Cheap, and free while nobody listens. */
+  changed(indexes: Uint32Array | readonly number[]): void;
+  source(name: string, state: object): void;
+  alarm(id: string, state: object): void;
+  window(name: string, periodLabel: string, window: object): void;
+  stats(): HmiStats;
+  /** Tells the clients that the gateway is offline, and lets them go. */
+  stop(): Promise<void>;
+}
+
+export interface HmiOptions {
+  readonly gateway: string;
+  readonly clock: Clock;
+  readonly logger?: { warn(facts: object, message: string): void };
+  /** @returns whether there was such an alarm to acknowledge. */
+  acknowledge(alarmId: string, by: string): boolean;
+}
+
+const NO_STATS: HmiStats = { clients: 0, connections: 0, listeners: 0, messages: 0, refused: 0, oversize: 0, slow: 0 };
+
+export async function startHmi(config: HmiConfig, live: LiveView, options: HmiOptions): Promise<Hmi> {
+  if (config.mqtt !== undefined) return MqttHmi.start(config.mqtt, live, options);
+  return {
+    port: undefined,
+    changed: () => {},
+    source: () => {},
+    alarm: () => {},
+    window: () => {},
+    stats: () => NO_STATS,
+    stop: async () => {},
+  };
+}
+
+class MqttHmi implements Hmi {
+  readonly #config: HmiMqttConfig;
+  readonly #live: LiveView;
+  readonly #clock: Clock;
+  readonly #topics: Topics;
+  readonly #audience: Audience;
+  #broker: HmiBroker | undefined;
+  /** States and windows by topic; as many as there are sources, alarms, and tags times windows. */
+  readonly #documents = new Map<string, object>();
+  readonly #tagTopics: string[] = [];
+
+  private constructor(config: HmiMqttConfig, live: LiveView, options: HmiOptions) {
+    this.#config = config;
+    this.#live = live;
+    this.#clock = options.clock;
+    this.#topics = new Topics(options.gateway);
+    const content = {
+      documents: () => this.#documents.keys(),
+      document: (topic: string) => this.#document(topic),
+      tagCount: () => live.size(),
+      tagTopic: (index: number) => this.#tagTopic(index),
+      tagPayload: (index: number) => this.#tagPayload(index),
+    };
+    this.#audience = new Audience(content, options.clock, config.minInterval);
+  }
+
+  static async start(config: HmiMqttConfig, live: LiveView, options: HmiOptions): Promise<MqttHmi> {
+    const hmi = new MqttHmi(config, live, options);
+    hmi.#tell(hmi.#topics.state, { state: 'online', t: isoTime(options.clock.wallMs()) });
+    hmi.#broker = await HmiBroker.start({
+      config,
+      topics: hmi.#topics,
+      access: new Access(config, hmi.#topics.commands),
+      audience: hmi.#audience,
+      clock: options.clock,
+      onCommand: (command, payload, user, clientId) => {
+        const answer = answerCommand(command, payload, user.name, options.acknowledge);
+        hmi.#audience.say(hmi.#topics.replies(clientId), JSON.stringify(answer), clientId);
+      },
+      warn: (facts, message) => options.logger?.warn(facts, message),
+    });
+    return hmi;
+  }
+
+  get port(): number | undefined {
+    return this.#broker?.port;
+  }
+
+  changed(indexes: Uint32Array | readonly number[]): void {
+    this.#audience.tagsChanged(indexes);
+  }
+
+  source(name: string, state: object): void {
+    this.#tell(this.#topics.source(name), state);
+  }
+
+  alarm(id: string, state: object): void {
+    this.#tell(this.#topics.alarm(id), state);
+  }
+
+  window(name: string, periodLabel: string, window: object): void {
+    if (this.#config.windows.some((label) => label === periodLabel)) {
+      this.#tell(this.#topics.window(name, periodLabel), window);
+    }
+  }
+
+  stats(): HmiStats {
+    if (this.#broker === undefined) return NO_STATS;
+    const { counts, clients } = this.#broker;
+    return { ...counts, clients, listeners: this.#audience.size, messages: this.#audience.messages };
+  }
+
+  async stop(): Promise<void> {
+    const state = { state: 'offline', t: isoTime(this.#clock.wallMs()) };
+    this.#audience.say(this.#topics.state, stateJson(state));
+    await this.#broker?.stop();
+  }
+
+  #tell(topic: string, state: object): void {
+    this.#documents.set(topic, state);
+    this.#audience.documentChanged(topic);
+  }
+
+  #document(topic: string): string | undefined {
+    const state = this.#documents.get(topic);
+    return state === undefined ? undefined : stateJson(state);
+  }
+
+  #tagTopic(index: number): string | undefined {
+    const known = this.#tagTopics[index];
+    if (known !== undefined) return known;
+    const tag = this.#live.tag(index);
+    if (tag === undefined) return undefined;
+    const topic = this.#topics.tag(tag.name);
+    this.#tagTopics[index] = topic;
+    return topic;
+  }
+
+  #tagPayload(index: number): string | undefined {
+    const reading = this.#live.read(index);
+    if (reading === undefined) return undefined;
+    return readingJson(reading.value, reading.timeMs, reading.quality, this.#live.tag(index)?.unit);
+  }
+}
