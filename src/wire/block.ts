@@ -17,7 +17,15 @@ import { readIntegers, writeIntegers } from './block/integers.ts';
 import { NumbersReader, NumbersWriter } from './block/numbers.ts';
 import { FloatPlanes, FloatPlanesCursor, Planes, PlanesCursor } from './block/planes.ts';
 import { BoolsReader, BoolsWriter, readQualities, writeQualities } from './block/runs.ts';
-import { Cursor, malformedBlock, putVarint, SplitReader, SplitWriter, Stream, VARINT_BYTES_MAX } from './block/streams.ts';
+import {
+  Cursor,
+  malformedBlock,
+  putVarint,
+  SplitReader,
+  SplitWriter,
+  Stream,
+  VARINT_BYTES_MAX,
+} from './block/streams.ts';
 import { readDictionary, readTexts, TextsWriter } from './block/texts.ts';
 import { TimesReader, TimesWriter } from './block/times.ts';
 import type { BlockChunk, BlockColumns, BlockTag } from './columns.ts';
@@ -63,8 +71,10 @@ const STREAMS = [
 type StreamName = (typeof STREAMS)[number];
 
 function eachStream<T>(make: (name: StreamName) => T): Record<StreamName, T> {
-  // fromEntries cannot know that the keys are all of STREAMS.
-  return Object.fromEntries(STREAMS.map((name) => [name, make(name)])) as Record<StreamName, T>;
+  const streams: Partial<Record<StreamName, T>> = {};
+  for (const name of STREAMS) streams[name] = make(name);
+  // All keys are there now, which the compiler cannot see.
+  return streams as Record<StreamName, T>;
 }
 
 /** Writes tags one after the other; its buffers serve every block of this thread. */
@@ -308,7 +318,14 @@ function readRows(streams: Record<StreamName, Cursor>, columns: BlockColumns): v
   const bases = new SplitReader(streams.timeBases0, streams.timeBases1, streams.timeBases2);
   const firsts = new SplitReader(streams.valueFirsts0, streams.valueFirsts1, streams.valueFirsts2);
   const times = new TimesReader(streams.timeModes, bases, streams.timePeriods, streams.timeResiduals, timeRaw);
-  const numbers = new NumbersReader(streams.valueModes, firsts, streams.valueSlopes, streams.valueDeltas, floats, doubles);
+  const numbers = new NumbersReader(
+    streams.valueModes,
+    firsts,
+    streams.valueSlopes,
+    streams.valueDeltas,
+    floats,
+    doubles,
+  );
   const bools = new BoolsReader(streams.bools);
   const values = (kind: SlotKind, out: Float64Array, start: number, end: number): void => {
     if (kind === 'number') numbers.tag(out, start, end);

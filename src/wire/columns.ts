@@ -58,6 +58,20 @@ export function rangesOf(columns: Pick<BlockColumns, 'chunks'>): RangeSet {
   return out;
 }
 
+/** Below it a loop beats three calls. */
+const SHORT_SPAN_ROWS = 24;
+
+interface Source {
+  readonly columns: BlockColumns;
+  /** The value slots as words. */
+  readonly words: Uint32Array;
+}
+
+function sourceOf(columns: BlockColumns): Source {
+  const { value } = columns;
+  return { columns, words: new Uint32Array(value.buffer, value.byteOffset, value.length * 2) };
+}
+
 /** Collects spans of rows of other blocks into new columns. */
 class ColumnsCopy {
   readonly timeMs: Float64Array;
@@ -65,23 +79,40 @@ class ColumnsCopy {
   readonly quality: Uint8Array;
   readonly texts: string[] = [];
   readonly #textIndex = new Map<string, number>();
+  readonly #words: Uint32Array;
   rows = 0;
 
   constructor(rows: number) {
     this.timeMs = new Float64Array(rows);
     this.value = new Float64Array(rows);
     this.quality = new Uint8Array(rows);
+    this.#words = new Uint32Array(this.value.buffer);
   }
 
-  span(from: BlockColumns, kind: SlotKind, start: number, end: number): void {
+  span(from: Source, kind: SlotKind, start: number, end: number): void {
     if (end <= start) return;
     const at = this.rows;
-    // TypedArray.set moves bytes: 64-bit integers arrive as they were.
-    this.timeMs.set(from.timeMs.subarray(start, end), at);
-    this.value.set(from.value.subarray(start, end), at);
-    this.quality.set(from.quality.subarray(start, end), at);
+    if (end - start < SHORT_SPAN_ROWS) {
+      this.#rowByRow(from, start, end);
+    } else {
+      // TypedArray.set moves bytes: 64-bit integers arrive as they were.
+      this.timeMs.set(from.columns.timeMs.subarray(start, end), at);
+      this.value.set(from.columns.value.subarray(start, end), at);
+      this.quality.set(from.columns.quality.subarray(start, end), at);
+    }
     this.rows = at + end - start;
-    if (kind === 'text') this.#renumber(from.texts, at);
+    if (kind === 'text') this.#renumber(from.columns.texts, at);
+  }
+
+  #rowByRow({ columns, words }: Source, start: number, end: number): void {
+    const { timeMs, quality } = columns;
+    // In bounds: the columns of a block have `rows` entries each.
+    for (let row = start, at = this.rows; row < end; row++, at++) {
+      this.timeMs[at] = timeMs[row] as number;
+      this.#words[2 * at] = words[2 * row] as number;
+      this.#words[2 * at + 1] = words[2 * row + 1] as number;
+      this.quality[at] = quality[row] as number;
+    }
   }
 
   #renumber(texts: readonly string[], start: number): void {
@@ -104,8 +135,7 @@ class ColumnsCopy {
   }
 }
 
-interface Part {
-  readonly columns: BlockColumns;
+interface Part extends Source {
   /** Position of the part's chunks among all chunks, in the part's order. */
   readonly places: readonly number[];
   nextTag: number;
@@ -129,7 +159,12 @@ export function mergeBlocks(blocks: readonly BlockColumns[]): BlockColumns {
     end = chunk.n0 + chunk.count - 1;
     places[chunk.part]?.push(place);
   });
-  const parts: Part[] = blocks.map((columns, i) => ({ columns, places: places[i] ?? [], nextTag: 0, nextRow: 0 }));
+  const parts: Part[] = blocks.map((columns, i) => ({
+    ...sourceOf(columns),
+    places: places[i] ?? [],
+    nextTag: 0,
+    nextRow: 0,
+  }));
   const copy = new ColumnsCopy(blocks.reduce((sum, { rows }) => sum + rows, 0));
   const inOrder = places.every((own, i) => i === 0 || (places[i - 1]?.at(-1) ?? -1) < (own[0] ?? 0));
   const tags: BlockTag[] = [];
@@ -161,7 +196,7 @@ function mergeTag(
   copy: ColumnsCopy,
 ): BlockTag {
   const counts = new Array<number>(chunkCount).fill(0);
-  const spans: { place: number; part: Part; start: number; end: number }[] = [];
+  const spans: Span[] = [];
   let kind: SlotKind | undefined;
   for (const part of parts) {
     const entry = part.columns.tags[part.nextTag];
@@ -169,20 +204,32 @@ function mergeTag(
     kind ??= entry.kind;
     if (kind !== entry.kind) throw new RangeError(`tag ${tag} is ${kind} in one block and ${entry.kind} in another`);
     const first = part.nextRow;
-    for (let c = 0; c < entry.counts.length; c++) {
-      const count = entry.counts[c] ?? 0;
-      const place = part.places[c] ?? 0;
-      counts[place] = count;
-      if (!inOrder && count > 0) spans.push({ place, part, start: part.nextRow, end: part.nextRow + count });
-      part.nextRow += count;
-    }
-    if (inOrder) spans.push({ place: 0, part, start: first, end: part.nextRow });
+    placeCounts(part, entry.counts, counts, inOrder ? undefined : spans);
+    if (inOrder) copy.span(part, kind, first, part.nextRow);
     part.nextTag++;
   }
   const found: SlotKind = kind ?? 'number';
-  if (!inOrder) spans.sort((a, b) => a.place - b.place);
-  for (const { part, start, end } of spans) copy.span(part.columns, found, start, end);
+  spans.sort((a, b) => a.place - b.place);
+  for (const { part, start, end } of spans) copy.span(part, found, start, end);
   return { tag, kind: found, counts };
+}
+
+interface Span {
+  readonly place: number;
+  readonly part: Part;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Enters a part's counts where its chunks are among all; steps over the rows, noting each chunk's where asked to. */
+function placeCounts(part: Part, own: readonly number[], counts: number[], spans: Span[] | undefined): void {
+  for (let c = 0; c < own.length; c++) {
+    const count = own[c] ?? 0;
+    const place = part.places[c] ?? 0;
+    counts[place] = count;
+    if (spans !== undefined && count > 0) spans.push({ place, part, start: part.nextRow, end: part.nextRow + count });
+    part.nextRow += count;
+  }
 }
 
 /** The rows whose number lies in [from, to] as a block of its own; undefined when there are none. */
@@ -201,6 +248,7 @@ export function selectRows(columns: BlockColumns, wanted: RangeSet): BlockColumn
   const rows = pieces.reduce((sum, { count }) => sum + count, 0);
   if (rows === 0) return undefined;
   if (rows === columns.rows) return columns;
+  const source = sourceOf(columns);
   const copy = new ColumnsCopy(rows);
   const next = columns.chunks.map(({ n0 }) => n0);
   const tags: BlockTag[] = [];
@@ -219,7 +267,7 @@ export function selectRows(columns: BlockColumns, wanted: RangeSet): BlockColumn
         if (end <= start) continue;
         kept[piece] = end - start;
         any = true;
-        copy.span(columns, kind, row + start - first, row + end - first);
+        copy.span(source, kind, row + start - first, row + end - first);
       }
       next[c] = first + count;
       row += count;
