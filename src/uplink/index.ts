@@ -1,0 +1,212 @@
+/**
+ * The uplink: pulls sealed batches from the cache and delivers them to the cloud, once. It persists nothing and decides
+ * nothing about rows without a signed answer: what it forgets in a crash, the cloud's numbers tell again.
+ */
+import type { HelloOutcome } from '../cache/types.ts';
+import type { UplinkConfig } from '../config/uplink.ts';
+import { describe } from '../errors.ts';
+import type { Clock, Timer } from '../runtime/clock.ts';
+import type { Lane as LaneName } from '../wire/classes.ts';
+import type { HelloAnswer } from '../wire/hello.ts';
+import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
+import { type OnAlarm, UplinkAlarms } from './alarms.ts';
+import { Connection } from './connection.ts';
+import { HelloClient } from './hello.ts';
+import type { Lane } from './lane.ts';
+import { Lanes } from './lanes.ts';
+import { connectionOptions, Sender } from './send.ts';
+import type { HoldState, LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
+
+export type { OnAlarm } from './alarms.ts';
+export { readUplinkKeys } from './keyfiles.ts';
+export type { LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
+
+/** The sealed link's name in marks and ledger. */
+export const CLOUD_TARGET = 'cloud';
+/** Longer than an ordinary answer takes, well within what systemd grants a stop. */
+const STOP_GRACE_MS = 5000;
+/** How old the pending count in the status may be. */
+const BACKLOG_EVERY_MS = 2000;
+
+export interface UplinkOptions {
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly logger: UplinkLogger;
+  readonly device: DeviceKey;
+  readonly cloudKeys: CloudPublic;
+  readonly onAlarm?: OnAlarm;
+}
+
+export interface Uplink {
+  /** Cheap: for status tables and metrics. */
+  state(): UplinkState;
+  /** An alarm was committed: it is sent now rather than within half a second. */
+  nudge(): void;
+  /** Waits at most 5 s for answers on their way; gives everything unanswered back to the cache. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts delivering. Nothing here throws later: what goes wrong is in the state, the alarms and the log.
+ * @throws SluiceError `uplink.tls_file` when a configured certificate cannot be read.
+ */
+export function startUplink(config: UplinkConfig, cache: UplinkCache, options: UplinkOptions): Uplink {
+  const running = new RunningUplink(config, cache, options);
+  running.start();
+  return running;
+}
+
+class RunningUplink implements Uplink {
+  readonly #config: UplinkConfig;
+  readonly #cache: UplinkCache;
+  readonly #options: UplinkOptions;
+  readonly #alarms: UplinkAlarms;
+  readonly #sender: Sender;
+  readonly #helloConnection: Connection;
+  readonly #hello: HelloClient;
+  readonly #lanes: Lanes;
+  readonly #aborted = new AbortController();
+  #pendingRows: number | undefined;
+  #backlogTimer: Timer | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: UplinkConfig, cache: UplinkCache, options: UplinkOptions) {
+    const { clock, random, logger, device, cloudKeys: keys } = options;
+    this.#config = config;
+    this.#cache = cache;
+    this.#options = options;
+    this.#alarms = new UplinkAlarms(options.onAlarm ?? (() => {}));
+    this.#sender = new Sender(config, clock, device.device, keys);
+    const { base, ...shared } = connectionOptions(config, clock);
+    this.#helloConnection = new Connection({ ...shared, connections: 1 });
+    this.#hello = new HelloClient({
+      connection: this.#helloConnection,
+      path: `${base}/v1/hello`,
+      target: CLOUD_TARGET,
+      cache,
+      device,
+      keys,
+      clock,
+      random,
+      logger,
+      mayAsk: () => this.#lanes.breaker.state === 'closed' && this.#lanes.breaker.admitsNew,
+      onAnswer: (answer, outcome) => this.#onHello(answer, outcome),
+    });
+    this.#lanes = new Lanes({
+      config,
+      target: CLOUD_TARGET,
+      cache,
+      clock,
+      random,
+      logger,
+      send: this.#sender.send,
+      hello: (signal) => this.#hello.ask(signal),
+      onChange: () => this.#alarms.update(this.#lanes.breaker, this.#lanes.lanes),
+      onIncarnation: (incarnation) => this.#hello.seen(incarnation, this.#aborted.signal),
+      onWrittenOff: (readings, reason) => this.#onWrittenOff(readings, reason),
+    });
+  }
+
+  start(): void {
+    this.#cache.setRecipient(CLOUD_TARGET, this.#options.cloudKeys);
+    void this.#lookAtBacklog();
+    // What the cloud holds already need not be sent; when it does not answer, batches find out by themselves.
+    void this.#hello.ask(this.#aborted.signal).then(() => {
+      if (this.#stopping === undefined) this.#lanes.start();
+    });
+  }
+
+  nudge(): void {
+    this.#lanes.nudge();
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#backlogTimer?.cancel();
+    this.#hello.stop();
+    await this.#lanes.stop(STOP_GRACE_MS);
+    this.#aborted.abort(new Error('the uplink is stopping'));
+    await Promise.all([this.#sender.close(), this.#helloConnection.close()]);
+  }
+
+  state(): UplinkState {
+    const { breaker, counters, lanes } = this.#lanes;
+    const state = (name: LaneName) => this.#laneState(lanes.find((lane) => lane.name === name));
+    return {
+      ...counters,
+      lanes: { alarm: state('alarm'), live: state('live'), backlog: state('backlog') },
+      breaker: breaker.state,
+      lastError: breaker.lastError,
+      holds: this.#holds(),
+      ignored: { ...this.#sender.ignored },
+      pendingRows: this.#pendingRows,
+      cloudTime: this.#hello.cloudTime,
+      lastHelloMs: this.#hello.lastHelloMs,
+    };
+  }
+
+  #laneState(lane: Lane | undefined): LaneState {
+    const { clock } = this.#options;
+    const nowMs = clock.monoMs();
+    const dueMs = (lane?.waiting ?? []).map((trial) => Math.max(trial.dueMs, this.#lanes.breaker.nextMs ?? 0));
+    const nextMs = Math.min(...dueMs);
+    return {
+      inFlight: lane?.inFlight ?? 0,
+      waiting: lane?.waiting.length ?? 0,
+      parked: lane?.parked ?? 0,
+      waitingUntil: Number.isFinite(nextMs) ? clock.wallMs() + Math.max(0, nextMs - nowMs) : undefined,
+      lastAckMs: lane?.lastAckMs,
+      lastError: lane?.lastError,
+      batchRows: lane?.size.rows ?? this.#config.rowsMax,
+    };
+  }
+
+  #holds(): HoldState[] {
+    const { breaker, lanes } = this.#lanes;
+    const parked = lanes.flatMap((lane) => lane.waiting.filter((trial) => trial.parked !== undefined));
+    const holds: HoldState[] = breaker.hold === undefined ? [] : [breaker.hold];
+    for (const { parked: reason = '', parkedMs, batch } of parked) {
+      const text = `${batch.rows} row of the ${batch.lane} lane cannot be delivered (${reason})`;
+      const hint = 'it is kept and tried hourly; look at what the receiver, or a proxy on the way, says about it';
+      holds.push({ reason, text, hint, sinceMs: parkedMs ?? 0 });
+    }
+    return holds;
+  }
+
+  #onHello(answer: HelloAnswer, { marked, reopened, lost }: HelloOutcome): void {
+    this.#lanes.limit(answer.sizeMax, answer.codecs);
+    const rewound = reopened + lost > 0;
+    const text = `the cloud no longer holds ${reopened + lost} rows it had acknowledged: ${reopened} are sent again, ${lost} are lost there`;
+    this.#alarms.set('cloud-rewound', rewound ? text : undefined);
+    // Written-off rows are in the ledger for good; the alarm about them has been seen for an hour.
+    this.#alarms.set('written-off', undefined);
+    const level = rewound ? 'warn' : 'info';
+    this.#options.logger[level](
+      { marked, reopened, lost, keyListVersion: answer.keyListVersion },
+      'uplink: the cloud said what it holds',
+    );
+    this.#lanes.pump();
+  }
+
+  #onWrittenOff(readings: number, reason: string): void {
+    const total = this.#lanes.counters.refusedReadings;
+    this.#alarms.set('written-off', `the cloud refuses ${total} readings for good (${reason}): kept as dead letters`);
+    this.#options.logger.warn({ readings, reason }, 'uplink: readings written off');
+  }
+
+  async #lookAtBacklog(): Promise<void> {
+    try {
+      this.#pendingRows = (await this.#cache.backlog(CLOUD_TARGET)).pendingRows;
+    } catch (error) {
+      if (this.#stopping === undefined)
+        this.#options.logger.warn({ error: describe(error) }, 'uplink: no news of the backlog');
+    }
+    if (this.#stopping !== undefined) return;
+    this.#backlogTimer = this.#options.clock.after(BACKLOG_EVERY_MS, () => void this.#lookAtBacklog());
+  }
+}
