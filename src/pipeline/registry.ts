@@ -5,8 +5,8 @@
  * A tag's identity is its definition. The same definition again is the same tag. Another definition under the same name
  * (a sensor that now sends text) is a new tag with an index of its own: readings already taken keep their meaning.
  */
-import { tagFieldsSchema, type TagFields } from '../config/fields.ts';
-import { slotKind, type SlotKind, type TagDefinition } from '../reading.ts';
+import { type TagFields, tagFieldsSchema } from '../config/fields.ts';
+import { type SlotKind, slotKind, type TagDefinition } from '../reading.ts';
 
 export interface RegisteredTag {
   readonly index: number;

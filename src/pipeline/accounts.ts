@@ -1,0 +1,53 @@
+/** What happened to each source's readings before the cache: `received = rejected + duplicate + thinned + accepted`. */
+import type { CommitCounts } from '../cache/types.ts';
+
+export type Outcome = 'received' | 'rejected' | 'duplicate' | 'thinned';
+type Account = { -readonly [Key in Outcome]: number };
+
+export class Accounts {
+  readonly #totals = new Map<string, Account>();
+  readonly #deltas = new Map<string, Account>();
+
+  add(source: string, change: Partial<Readonly<Record<Outcome, number>>>): void {
+    for (const accounts of [this.#totals, this.#deltas]) {
+      let account = accounts.get(source);
+      if (account === undefined) {
+        account = { received: 0, rejected: 0, duplicate: 0, thinned: 0 };
+        accounts.set(source, account);
+      }
+      account.received += change.received ?? 0;
+      account.rejected += change.rejected ?? 0;
+      account.duplicate += change.duplicate ?? 0;
+      account.thinned += change.thinned ?? 0;
+    }
+  }
+
+  /** Since the process started. */
+  totals(): Readonly<Record<string, Readonly<Account>>> {
+    return Object.fromEntries(this.#totals);
+  }
+
+  get changed(): boolean {
+    return this.#deltas.size > 0;
+  }
+
+  /** Since the last call: what travels to the ledger with the next append. */
+  takeDeltas(): CommitCounts[] {
+    const deltas = [...this.#deltas].map(([source, account]) => ({ source, ...account }));
+    this.#deltas.clear();
+    return deltas;
+  }
+
+  /** An append that was not taken: its deltas go with the next one. */
+  giveBack(deltas: readonly CommitCounts[]): void {
+    for (const delta of deltas) {
+      const now = this.#deltas.get(delta.source) ?? { received: 0, rejected: 0, duplicate: 0, thinned: 0 };
+      this.#deltas.set(delta.source, {
+        received: now.received + delta.received,
+        rejected: now.rejected + delta.rejected,
+        duplicate: now.duplicate + delta.duplicate,
+        thinned: now.thinned + delta.thinned,
+      });
+    }
+  }
+}

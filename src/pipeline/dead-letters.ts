@@ -1,0 +1,76 @@
+/** Inputs that became no reading, with their reason and the original, as much as is worth the disk. */
+import type { DeadLetter } from '../cache/types.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
+import { type Chunk, jsonValue, type PlainValue, type ValueType, valueReader } from '../reading.ts';
+import type { Clock } from '../runtime/clock.ts';
+
+const SECOND_MS = 1000;
+const text = new TextEncoder();
+
+export class DeadLetters {
+  readonly #limits: PipelineConfig['deadLetters'];
+  readonly #clock: Clock;
+  #waiting: DeadLetter[] = [];
+  /** Letters of each source in the current second. */
+  readonly #recent = new Map<string, { sinceMs: number; count: number }>();
+  #uncounted = 0;
+
+  constructor(limits: PipelineConfig['deadLetters'], clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
+  }
+
+  /** Rejected inputs whose original was not kept, because too many came at once. */
+  get withoutOriginal(): number {
+    return this.#uncounted;
+  }
+
+  get waiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Whether one more of this source may be kept now; counts it. */
+  admits(source: string): boolean {
+    const nowMs = this.#clock.monoMs();
+    let recent = this.#recent.get(source);
+    if (recent === undefined || nowMs - recent.sinceMs >= SECOND_MS) {
+      recent = { sinceMs: nowMs, count: 0 };
+      this.#recent.set(source, recent);
+    }
+    if (recent.count >= this.#limits.perSecondMax) {
+      this.#uncounted++;
+      return false;
+    }
+    recent.count++;
+    return true;
+  }
+
+  /** Call it after `admits`. */
+  keep(source: string, subject: string, original: Uint8Array | string, reason: string): void {
+    const bytes = typeof original === 'string' ? text.encode(original.slice(0, this.#limits.bytesMax)) : original;
+    // A copy: the caller may use its buffer again.
+    const kept = bytes.slice(0, this.#limits.bytesMax);
+    this.#waiting.push({ atMs: this.#clock.wallMs(), source, subject, reason, original: kept });
+  }
+
+  take(): DeadLetter[] {
+    const taken = this.#waiting;
+    this.#waiting = [];
+    return taken;
+  }
+
+  giveBack(letters: readonly DeadLetter[]): void {
+    this.#waiting = [...letters, ...this.#waiting];
+  }
+}
+
+/** A rejected row as JSON, with what JSON itself has no word for (NaN, Infinity) as text. */
+export function originalOf(chunk: Chunk, row: number, type: ValueType | undefined): string {
+  const read = valueReader(chunk);
+  const value = read(row, type ?? 'float64');
+  return JSON.stringify({ value: spoken(value), time: spoken(chunk.timeMs[row] ?? null), quality: chunk.quality[row] });
+}
+
+function spoken(value: PlainValue): number | boolean | string | null {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : jsonValue(value);
+}

@@ -1,0 +1,203 @@
+/**
+ * What every reading passes between its driver and the cache, in one direction and without waiting:
+ *
+ *   push → validate → hot → alarms → deadband → HMI → outbox → cache
+ *
+ * Each step works in place on the chunk's columns. Hot values and alarms come before the deadband: they see every valid
+ * reading; the deadband only marks what the journal leaves out.
+ *
+ * Counted for each source: received = rejected + duplicate + thinned + accepted. The cache counts what it accepts; the
+ * others travel with the readings they belong to, into the same commit.
+ *
+ * Full: sources ask `pressed` before they read a device. A chunk that comes all the same when the cache is at its cap is
+ * refused whole: counted as received and rejected, and `push` says so, so that nobody acknowledges it.
+ */
+import type { AlarmRow, CacheClient, Receipt } from '../cache/types.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
+import type { Chunk } from '../reading.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { Accounts } from './accounts.ts';
+import { LimitAlarms } from './alarm.ts';
+import { AlarmBook } from './alarm-book.ts';
+import { TagColumns, Trait } from './columns.ts';
+import { DeadLetters, originalOf } from './dead-letters.ts';
+import { Deadband } from './deadband.ts';
+import { Outbox } from './outbox.ts';
+import type { TagRegistry } from './registry.ts';
+import { SourceAlarms, type SourceHealth } from './source-alarms.ts';
+import { type RejectReason, timeLimits, validate } from './validate.ts';
+
+export interface PipelineOptions {
+  readonly registry: TagRegistry;
+  /** Takes the last value of each tag. */
+  readonly hot: { update(chunk: Chunk): void };
+  readonly cache: Pick<CacheClient, 'append' | 'accepting' | 'committed' | 'uncommittedBytes' | 'uncommittedBytesMax'>;
+  /** Absent where nobody looks. `changed` must not keep the array: its buffer moves on. */
+  readonly hmi?: { changed(indexes: Uint32Array): void; alarm(id: string, state: object): void } | undefined;
+  readonly clock: Clock;
+  /** Alarm rows of the cache's last run, in order; what was active stays active. */
+  readonly alarms?: readonly AlarmRow[];
+  /** Names of the configured sources: restored alarms of others are cleared. */
+  readonly sources?: readonly string[];
+}
+
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #futureMaxMs: number;
+  readonly #accounts = new Accounts();
+  readonly #letters: DeadLetters;
+  readonly #outbox: Outbox;
+  readonly #book: AlarmBook;
+  readonly #columns: TagColumns;
+  readonly #limitAlarms: LimitAlarms;
+  readonly #sourceAlarms: SourceAlarms;
+  readonly #deadband: Deadband;
+  readonly #reasons = new Map<string, number>();
+
+  constructor(config: PipelineConfig, options: PipelineOptions) {
+    const { clock, registry, cache, hmi } = options;
+    this.#options = options;
+    this.#futureMaxMs = config.futureMax;
+    this.#letters = new DeadLetters(config.deadLetters, clock);
+    this.#outbox = new Outbox(cache, this.#accounts, this.#letters, clock, registry);
+    this.#book = new AlarmBook((row) => {
+      this.#outbox.alarm(row);
+      hmi?.alarm(row.id, row);
+    });
+    this.#columns = new TagColumns(registry, config.maxSilence, (tag) => this.#limitAlarms.watch(tag));
+    this.#limitAlarms = new LimitAlarms(this.#columns, this.#book, clock);
+    this.#sourceAlarms = new SourceAlarms(this.#book, clock);
+    this.#deadband = new Deadband(this.#columns);
+    this.#restoreAlarms(options.alarms ?? [], options.sources);
+  }
+
+  /**
+   * The chunk is gone for the caller.
+   * @param receipts kept in the same commit as these readings.
+   * @returns false when there was no room: nothing of it was taken.
+   */
+  push(source: string, chunk: Chunk, receipts: readonly Receipt[] = []): boolean {
+    const { clock, hot, hmi } = this.#options;
+    const received = chunk.length;
+    if (!this.#outbox.hasRoom(received)) {
+      this.#refuse(source, received);
+      return false;
+    }
+    this.#columns.refresh();
+    const time = timeLimits(clock.wallMs(), clock.synced(), this.#futureMaxMs);
+    const valid = validate(chunk, this.#columns, time, (row, reason) => this.#rejectRow(source, chunk, row, reason));
+    let thinned = 0;
+    if (valid.chunk.length > 0) {
+      hot.update(valid.chunk);
+      if ((valid.traits & Trait.alarm) !== 0) this.#limitAlarms.apply(valid.chunk);
+      if ((valid.traits & Trait.deadband) !== 0) thinned = this.#deadband.apply(valid.chunk);
+      hmi?.changed(
+        valid.chunk.length === valid.chunk.tag.length
+          ? valid.chunk.tag
+          : valid.chunk.tag.subarray(0, valid.chunk.length),
+      );
+    }
+    this.#outbox.readings(source, valid.chunk, { received, rejected: valid.rejected, thinned }, receipts);
+    return true;
+  }
+
+  /** An input that became no reading: one received, one rejected. */
+  reject(source: string, subject: string, original: Uint8Array | string, reason: string): void {
+    this.#accounts.add(source, { received: 1, rejected: 1 });
+    this.#countReason(reason);
+    if (this.#letters.admits(source)) this.#letters.keep(source, subject, original, reason);
+    this.#outbox.flushSoon();
+  }
+
+  /** An input that came again and was committed before. */
+  duplicate(source: string): void {
+    this.#accounts.add(source, { received: 1, duplicate: 1 });
+    this.#outbox.flushSoon();
+  }
+
+  releaseReceipts(source: string, packetIds: readonly number[]): void {
+    this.#outbox.release(source, packetIds);
+  }
+
+  clearReceipts(source: string): void {
+    this.#outbox.clear(source);
+  }
+
+  /** Whether sources that can wait should: polls are skipped, not queued. */
+  pressed(): boolean {
+    return !this.#options.cache.accepting();
+  }
+
+  /** Resolves when everything pushed before is on disk; rejects when it never will be. */
+  durable(): Promise<void> {
+    this.#outbox.flush();
+    return this.#options.cache.committed();
+  }
+
+  /** What the runner knows of a source: its faults are alarms. */
+  sourceState(health: SourceHealth): void {
+    this.#sourceAlarms.update(health);
+  }
+
+  /** False when there is no such alarm, or it is acknowledged already. */
+  acknowledge(alarmId: string, by: string): boolean {
+    return this.#book.acknowledge(alarmId, by, this.#options.clock.wallMs());
+  }
+
+  activeAlarms(): readonly AlarmRow[] {
+    return this.#book.active();
+  }
+
+  /** Since the process started; what was accepted is in the cache's ledger. */
+  counts(): Readonly<Record<string, { received: number; rejected: number; duplicate: number; thinned: number }>> {
+    return this.#accounts.totals();
+  }
+
+  /** Rejected inputs by reason, since the process started. */
+  rejections(): ReadonlyMap<string, number> {
+    return this.#reasons;
+  }
+
+  /** Hands over what still waits. Nothing may be pushed afterwards; the cache is still open. */
+  stop(): void {
+    this.#sourceAlarms.stop();
+    this.#outbox.flush();
+    this.#outbox.stop();
+  }
+
+  #rejectRow(source: string, chunk: Chunk, row: number, reason: RejectReason): void {
+    this.#countReason(reason);
+    if (!this.#letters.admits(source)) return;
+    const tag = this.#options.registry.get(chunk.tag[row] ?? 0);
+    const subject = tag?.definition.name ?? `${source}/?`;
+    this.#letters.keep(source, subject, originalOf(chunk, row, tag?.definition.type), reason);
+  }
+
+  #refuse(source: string, rows: number): void {
+    this.#accounts.add(source, { received: rows, rejected: rows });
+    this.#countReason('no_room', rows);
+  }
+
+  #countReason(reason: string, by = 1): void {
+    // Reasons of drivers are sentences of their own making, but few; a driver that makes up new ones is cut off.
+    const key = this.#reasons.has(reason) || this.#reasons.size < REASONS_MAX ? reason : 'other';
+    this.#reasons.set(key, (this.#reasons.get(key) ?? 0) + by);
+  }
+
+  #restoreAlarms(rows: readonly AlarmRow[], sources: readonly string[] | undefined): void {
+    this.#book.restore(rows);
+    if (sources === undefined) return;
+    for (const { id, tag, source } of this.#book.active()) {
+      const owner = source ?? tag?.split('/')[0] ?? '';
+      if (!sources.includes(owner)) {
+        this.#book.clear(id, { at: this.#options.clock.wallMs(), text: `${owner} is not configured any more` });
+      }
+    }
+  }
+}
+
+const REASONS_MAX = 64;
+
+export function startPipeline(config: PipelineConfig, options: PipelineOptions): Pipeline {
+  return new Pipeline(config, options);
+}
