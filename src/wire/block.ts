@@ -33,7 +33,7 @@ import { crc32c } from './crc32c.ts';
 import { type SortedRows, sortByTag, tagCountOf } from './sort.ts';
 
 export type { BlockChunk, BlockColumns, BlockTag } from './columns.ts';
-export { mergeBlocks, rangesOf, rowNumbers, selectRows, sliceBlock } from './columns.ts';
+export { joinBlocks, mergeBlocks, rangesOf, rowNumbers, selectRows, sliceBlock } from './columns.ts';
 export { type SortedRows, sortByTag, tagCountOf } from './sort.ts';
 
 export const BLOCK_VERSION = 1;
@@ -111,6 +111,7 @@ class BlockEncoder {
       this.#values(kind, value, quality, texts, start, row);
     }
     if (row !== rows) throw new RangeError(`tags of ${row} rows in a block of ${rows}`);
+    this.#directory.finish(rows);
     this.#bools.finish();
     this.#timeRaw.writeTo(this.#streams.timeRaw);
     this.#floats.writeTo(this.#streams.floats);

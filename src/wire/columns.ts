@@ -32,6 +32,14 @@ export interface BlockColumns {
   readonly texts: readonly string[];
 }
 
+/**
+ * How many (tag, chunk) counts a block of so many rows may have. A block of many chunks with a few rows each of many tags
+ * would be nothing but zeros: without this cap, a message of some kilobytes could claim gigabytes of them.
+ */
+export function cellsMax(rows: number): number {
+  return 64 * rows + 4096;
+}
+
 /** The number of every row, in row order. */
 export function rowNumbers(columns: Pick<BlockColumns, 'rows' | 'chunks' | 'tags'>): Float64Array {
   const numbers = new Float64Array(columns.rows);
@@ -144,7 +152,8 @@ interface Part extends Source {
 
 /**
  * Several blocks of one run and class into one. Their chunks must be disjoint but may interleave.
- * @throws RangeError when chunks overlap or a tag has another kind in another block.
+ * @throws RangeError when chunks overlap, a tag has another kind in another block, or the result would pass `cellsMax`:
+ *   `joinBlocks` makes several then.
  */
 export function mergeBlocks(blocks: readonly BlockColumns[]): BlockColumns {
   const only = blocks[0];
@@ -165,7 +174,9 @@ export function mergeBlocks(blocks: readonly BlockColumns[]): BlockColumns {
     nextTag: 0,
     nextRow: 0,
   }));
-  const copy = new ColumnsCopy(blocks.reduce((sum, { rows }) => sum + rows, 0));
+  const rows = blocks.reduce((sum, columns) => sum + columns.rows, 0);
+  if (tagsOf(blocks).size * all.length > cellsMax(rows)) throw new RangeError('blocks too sparse to be one');
+  const copy = new ColumnsCopy(rows);
   const inOrder = places.every((own, i) => i === 0 || (places[i - 1]?.at(-1) ?? -1) < (own[0] ?? 0));
   const tags: BlockTag[] = [];
   for (;;) {
@@ -177,6 +188,48 @@ export function mergeBlocks(blocks: readonly BlockColumns[]): BlockColumns {
     all.map(({ n0, count }) => ({ n0, count })),
     tags,
   );
+}
+
+function tagsOf(blocks: readonly BlockColumns[]): Set<number> {
+  const tags = new Set<number>();
+  for (const block of blocks) for (const { tag } of block.tags) tags.add(tag);
+  return tags;
+}
+
+/**
+ * Blocks of one run and class, with disjoint chunks, as few blocks as `cellsMax` allows: nearly always one.
+ * @throws RangeError as `mergeBlocks`
+ */
+export function joinBlocks(blocks: readonly BlockColumns[]): BlockColumns[] {
+  const out: BlockColumns[] = [];
+  let group: BlockColumns[] = [];
+  let tags = new Set<number>();
+  let rows = 0;
+  let chunks = 0;
+  for (const block of blocks.flatMap(fitting).sort((a, b) => (a.chunks[0]?.n0 ?? 0) - (b.chunks[0]?.n0 ?? 0))) {
+    for (const { tag } of block.tags) tags.add(tag);
+    rows += block.rows;
+    chunks += block.chunks.length;
+    if (group.length > 0 && tags.size * chunks > cellsMax(rows)) {
+      out.push(mergeBlocks(group));
+      group = [];
+      tags = tagsOf([block]);
+      rows = block.rows;
+      chunks = block.chunks.length;
+    }
+    group.push(block);
+  }
+  if (group.length > 0) out.push(mergeBlocks(group));
+  return out;
+}
+
+/** Cut in the middle of its chunks until each piece fits: one chunk always does. */
+function fitting(columns: BlockColumns): BlockColumns[] {
+  const { chunks, tags, rows } = columns;
+  if (tags.length * chunks.length <= cellsMax(rows)) return [columns];
+  const middle = chunks[chunks.length >> 1]?.n0 ?? 0;
+  const pieces = [sliceBlock(columns, 1, middle - 1), sliceBlock(columns, middle, Number.MAX_SAFE_INTEGER)];
+  return pieces.flatMap((piece) => (piece === undefined ? [] : fitting(piece)));
 }
 
 function lowestTag(parts: readonly Part[]): number | undefined {

@@ -4,26 +4,28 @@
  *     chunks  count, then for each: distance of n0 to the end of the one before, rows
  *     tags    distance of each tag number to the one before, less one
  *     kinds   a byte a tag
- *     counts  a tag: 0 for the same rows a chunk as the tag before, else 1 and a number for each chunk
+ *     counts  a tag: 0 for the same rows a chunk as the tag before; 1 and a number for each chunk; or, where most are none,
+ *             2, how many are not, and for each: distance to the chunk before, less one, and its rows
  *
  * All numbers are varints.
  */
 import { SluiceError } from '../../errors.ts';
 import type { SlotKind } from '../../reading.ts';
-import type { BlockChunk, BlockTag } from '../columns.ts';
+import { type BlockChunk, type BlockTag, cellsMax } from '../columns.ts';
 import { type Cursor, malformedBlock, type Stream } from './streams.ts';
 
 /** Positions are on disk and on the wire: appended to, never reordered. */
 const KINDS: readonly SlotKind[] = ['number', 'int64', 'uint64', 'bool', 'text'];
 /** Above any registry; keeps numbers in 32 bits. */
 export const TAG_NUMBER_MAX = 2 ** 31 - 1;
-/** Of all (tag, chunk) counts together that are not shared: each takes at least a byte, and eight in memory. */
-const COUNTS_MAX = 2 ** 21;
+
+const FORM = { same: 0, each: 1, sparse: 2 } as const;
 
 export class DirectoryWriter {
   readonly #tags: Stream;
   readonly #kinds: Stream;
   readonly #counts: Stream;
+  #cells = 0;
   #lastTag = -1;
   #lastCounts: readonly number[] | undefined;
 
@@ -37,16 +39,42 @@ export class DirectoryWriter {
     this.#tags.varint(tag - this.#lastTag - 1);
     this.#lastTag = tag;
     this.#kinds.u8(KINDS.indexOf(kind));
+    this.#cells += counts.length;
     if (this.#lastCounts !== undefined && sameCounts(this.#lastCounts, counts)) {
-      this.#counts.u8(0);
+      this.#counts.u8(FORM.same);
       return;
     }
-    this.#counts.u8(1);
-    for (const count of counts) this.#counts.varint(count);
     this.#lastCounts = counts;
+    let used = 0;
+    for (const count of counts) if (count > 0) used++;
+    if (used * 2 < counts.length) {
+      this.#sparse(counts, used);
+      return;
+    }
+    this.#counts.u8(FORM.each);
+    for (const count of counts) this.#counts.varint(count);
+  }
+
+  #sparse(counts: readonly number[], used: number): void {
+    this.#counts.u8(FORM.sparse);
+    this.#counts.varint(used);
+    let last = -1;
+    for (let c = 0; c < counts.length; c++) {
+      const count = counts[c] as number;
+      if (count === 0) continue;
+      this.#counts.varint(c - last - 1);
+      this.#counts.varint(count);
+      last = c;
+    }
+  }
+
+  /** @throws RangeError for more counts than a reader accepts: `joinBlocks` prevents that. */
+  finish(rows: number): void {
+    if (this.#cells > cellsMax(rows)) throw new RangeError(`${this.#cells} counts in a block of ${rows} rows`);
   }
 
   clear(): void {
+    this.#cells = 0;
     this.#lastTag = -1;
     this.#lastCounts = undefined;
   }
@@ -108,14 +136,14 @@ export function readTags(
   if (length > rows) throw malformedBlock('more tags than rows');
   const out: BlockTag[] = [];
   const left = chunks.map(({ count }) => count);
-  const spans = { last: undefined as readonly number[] | undefined, budget: COUNTS_MAX };
+  const state: CountsState = { last: undefined, budget: cellsMax(rows) };
   let tag = -1;
   for (let i = 0; i < length; i++) {
     tag += 1 + tags.varint();
     if (tag > TAG_NUMBER_MAX) throw malformedBlock('a tag number of 2^31 or more');
     const kind = KINDS[kinds.u8()];
     if (kind === undefined) throw malformedBlock('an unknown kind of tag');
-    const rowsOfTag = readCounts(counts, chunks.length, spans);
+    const rowsOfTag = readCounts(counts, chunks.length, state);
     for (let c = 0; c < rowsOfTag.length; c++) left[c] = (left[c] as number) - (rowsOfTag[c] as number);
     out.push({ tag, kind, counts: rowsOfTag });
   }
@@ -125,28 +153,43 @@ export function readTags(
   return out;
 }
 
-function readCounts(
-  cursor: Cursor,
-  length: number,
-  spans: { last: readonly number[] | undefined; budget: number },
-): readonly number[] {
+interface CountsState {
+  last: readonly number[] | undefined;
+  /** Counts that may still come; repeated ones take no memory, but the same time to add up. */
+  budget: number;
+}
+
+function readCounts(cursor: Cursor, length: number, state: CountsState): readonly number[] {
   const form = cursor.u8();
-  if (form === 0 && spans.last !== undefined) {
-    // Shared counts cost nothing in the block, but adding them up costs time: on the same budget.
-    spans.budget -= length >> 3;
-    if (spans.budget < 0) throw malformedBlock('too many counts');
-    return spans.last;
+  state.budget -= length;
+  if (state.budget < 0) throw malformedBlock('too many counts of rows');
+  if (form === FORM.same) {
+    if (state.last === undefined) throw malformedBlock('counts of rows repeated from nothing');
+    return state.last;
   }
-  spans.budget -= length;
-  if (form !== 1 || length > cursor.remaining || spans.budget < 0) throw malformedBlock('counts of rows');
-  const out: number[] = [];
+  const out = form === FORM.each ? readEach(cursor, length) : form === FORM.sparse ? readSparse(cursor, length) : [];
   let sum = 0;
-  for (let c = 0; c < length; c++) {
-    const count = cursor.varint();
-    sum += count;
-    out.push(count);
-  }
+  for (const count of out) sum += count;
   if (sum === 0) throw malformedBlock('a tag without rows');
-  spans.last = out;
+  state.last = out;
+  return out;
+}
+
+function readEach(cursor: Cursor, length: number): number[] {
+  if (length > cursor.remaining) throw malformedBlock('counts of rows end too early');
+  const out: number[] = [];
+  for (let c = 0; c < length; c++) out.push(cursor.varint());
+  return out;
+}
+
+function readSparse(cursor: Cursor, length: number): number[] {
+  const used = cursor.varint();
+  const out = new Array<number>(length).fill(0);
+  let c = -1;
+  for (let i = 0; i < used; i++) {
+    c += 1 + cursor.varint();
+    if (c >= length) throw malformedBlock('counts of rows for a chunk that is not there');
+    out[c] = cursor.varint();
+  }
   return out;
 }
