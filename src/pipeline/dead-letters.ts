@@ -67,7 +67,8 @@ export class DeadLetters {
 /** A rejected row as JSON, with what JSON itself has no word for (NaN, Infinity) as text. */
 export function originalOf(chunk: Chunk, row: number, type: ValueType | undefined): string {
   const read = valueReader(chunk);
-  const value = read(row, type ?? 'float64');
+  // A bool that was refused is a number that is neither 0 nor 1: show which.
+  const value = read(row, type === undefined || type === 'bool' ? 'float64' : type);
   return JSON.stringify({ value: spoken(value), time: spoken(chunk.timeMs[row] ?? null), quality: chunk.quality[row] });
 }
 
