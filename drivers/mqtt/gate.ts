@@ -29,10 +29,10 @@ export interface GateOptions {
   readonly payloadBytesMax: number;
   /** While so many messages wait for their acknowledgement nothing more is read. */
   readonly receiveWindow: number;
+  /** An acknowledgement goes out. */
+  readonly acknowledged: (packetId: number) => void;
   /** Acknowledgements that the broker has certainly read. */
   readonly confirmed: (packetIds: readonly number[]) => void;
-  /** A ping was answered. */
-  readonly answered: () => void;
 }
 
 export class AckGate extends Duplex {
@@ -45,9 +45,10 @@ export class AckGate extends Duplex {
   #heldFrom = 0;
   #allowed = 0;
   #received = 0;
+  #passed = 0;
   /** Ids acknowledged since the last PINGREQ, and those before each unanswered PINGREQ. */
   #unpinged: number[] = [];
-  #pinged: number[][] = [];
+  #pinged: { readonly ids: number[]; readonly answered?: () => void }[] = [];
   #reading = false;
 
   constructor(socket: Socket, options: GateOptions) {
@@ -78,8 +79,7 @@ export class AckGate extends Duplex {
     while (this.#passed < this.#allowed && this.#heldFrom < this.#held.length) {
       const held = this.#held[this.#heldFrom++];
       if (held === undefined) break;
-      this.#passed++;
-      this.#unpinged.push(held.id);
+      this.#acknowledge(held.id);
       out.push(held.packet);
     }
     if (this.#heldFrom === this.#held.length) {
@@ -90,15 +90,15 @@ export class AckGate extends Duplex {
     if (this.#reading && this.#waiting < this.#options.receiveWindow) this.#socket.resume();
   }
 
-  /** Asks the broker to confirm the acknowledgements sent so far. @returns false when there are none. */
-  ping(): boolean {
-    if (this.#unpinged.length === 0 || this.destroyed) return false;
-    this.pingNow();
-    return true;
+  /** Asks the broker to confirm the acknowledgements sent so far, if there are any. */
+  confirm(): void {
+    if (this.#unpinged.length > 0) this.ping();
   }
 
-  pingNow(): void {
-    this.#markPing();
+  /** @param answered called when the broker has read everything sent before, and has answered. */
+  ping(answered?: () => void): void {
+    if (this.destroyed) return;
+    this.#markPing(answered);
     this.#send([PING]);
   }
 
@@ -107,8 +107,6 @@ export class AckGate extends Duplex {
     if (!this.destroyed && !this.#socket.connecting) this.#send([DISCONNECT]);
     this.destroy();
   }
-
-  #passed = 0;
 
   get #waiting(): number {
     return this.#received - this.#allowed;
@@ -157,9 +155,10 @@ export class AckGate extends Duplex {
   }
 
   #onPong(): void {
-    const ids = this.#pinged.shift();
-    if (ids !== undefined && ids.length > 0) this.#options.confirmed(ids);
-    this.#options.answered();
+    const ping = this.#pinged.shift();
+    if (ping === undefined) return;
+    if (ping.ids.length > 0) this.#options.confirmed(ping.ids);
+    ping.answered?.();
   }
 
   #onWrite(pieces: Buffer[]): void {
@@ -186,16 +185,21 @@ export class AckGate extends Duplex {
         this.#held.push({ id, packet });
         return;
       }
-      this.#passed++;
-      this.#unpinged.push(id);
+      this.#acknowledge(id);
     } else if (type === PINGREQ) {
       this.#markPing();
     }
     out.push(packet);
   }
 
-  #markPing(): void {
-    this.#pinged.push(this.#unpinged);
+  #acknowledge(id: number): void {
+    this.#passed++;
+    this.#unpinged.push(id);
+    this.#options.acknowledged(id);
+  }
+
+  #markPing(answered?: () => void): void {
+    this.#pinged.push({ ids: this.#unpinged, ...(answered === undefined ? {} : { answered }) });
     this.#unpinged = [];
   }
 

@@ -2,11 +2,15 @@
  * From MQTT messages to the sink. One burst (what arrived in one go) is delivered together; the QoS 1 messages in it are
  * acknowledged when it is durable.
  *
- * A message that comes again although it was committed is known by its packet id and digest, and pushed once only. That is
- * asked only while old messages can come: when the broker had kept our session, until a ping sent after the subscriptions has
- * been answered and a message has come that is neither marked as sent again nor known. The broker sends unacknowledged
- * messages again in their order and before later ones (MQTT 3.1.1, section 4.6), so nothing old comes after that. Asking
- * longer would be worse than asking too short: a broker may use a packet id again for a new message with equal content.
+ * A message that comes again although it was committed is pushed once only. There are two ways to know it:
+ *
+ * - Its packet id is that of a message whose PUBACK has not been sent, and the content is equal: the id is in use, so it can be
+ *   no other (MQTT 3.1.1, section 4.3.2).
+ * - It was committed on an earlier connection: packet id and digest are among the receipts. That is asked only while old
+ *   messages can come: when the broker had kept our session, until a ping sent a while after the subscriptions has been
+ *   answered and then a message comes that is neither marked as sent again nor known. A packet id is asked for once: when it
+ *   comes again on this connection, it is a new message. Asking longer would be worse than asking too short: a broker may use
+ *   an id again for a new message with equal content, and that one must not be lost.
  */
 import { hash } from 'node:crypto';
 import type { ListenSink } from '../../src/driver.ts';
@@ -46,8 +50,10 @@ export class Listener {
   #sessionPresent = false;
   /** Old messages may still come; the ids that came already on this connection cannot be old. */
   #resuming = false;
-  #pingAnswered = false;
+  #caughtUp = false;
   readonly #heard = new Uint8Array(PACKET_IDS);
+  /** Digests of messages whose PUBACK is held, by packet id. */
+  readonly #held: (string | undefined)[] = [];
   #burst: NodeJS.Immediate | undefined;
   #unconfirmed = 0;
 
@@ -62,9 +68,14 @@ export class Listener {
     if (!sessionPresent) this.#options.sink.receipts.clear();
   }
 
-  /** A ping sent after the subscriptions was answered. */
-  pingAnswered(): void {
-    this.#pingAnswered = true;
+  /** What the broker had in flight when it took us back has come, as far as one can know. */
+  caughtUp(): void {
+    this.#caughtUp = true;
+  }
+
+  /** The PUBACK with this id has been sent: the id is free for a new message. */
+  acknowledged(packetId: number): void {
+    this.#held[packetId] = undefined;
   }
 
   message(topic: string, payload: Buffer, head: MessageHead): void {
@@ -98,15 +109,17 @@ export class Listener {
     );
   }
 
-  /** Whether the message was committed on an earlier connection. If not, its receipt is kept with what it says. */
+  /** Whether the message was taken before. If not, its receipt is kept with what it says. */
   #isKnown(head: MessageHead, topic: string, payload: Buffer): boolean {
     const { receipts } = this.#options.sink;
     const id = head.messageId ?? 0;
     const digest = hash('sha256', Buffer.concat([Buffer.from(`${topic}\0`), payload]), 'base64');
+    if (this.#held[id] === digest) return true;
+    this.#held[id] = digest;
     if (this.#resuming && this.#heard[id] === 0) {
       this.#heard[id] = 1;
       if (receipts.seen(id, digest)) return true;
-      if (this.#pingAnswered && !head.dup && !head.retain) this.#endResumption();
+      if (this.#caughtUp && !head.dup && !head.retain) this.#endResumption();
     }
     // Room first: the message and its receipt belong into one delivery.
     this.#makeRoom();

@@ -13,6 +13,11 @@ import type { MqttConfig } from './schema.ts';
 const PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883 };
 /** How often the broker is asked whether it has read our acknowledgements: receipts are kept for about so long. */
 const CONFIRM_EVERY_MS = 1000;
+/**
+ * A broker sends what was in flight when it takes us back, most before they answer our subscriptions. Some (aedes) mix old
+ * messages with new ones then; the old ones come in their order, and those we had committed first.
+ */
+const RESUME_MS = 2000;
 /** For a DISCONNECT to leave before the socket is torn down. */
 const CLOSE_MS = 500;
 const DOOR_HINT = 'Check that the broker listens at this address, and that it speaks MQTT there (with TLS for mqtts).';
@@ -65,6 +70,7 @@ class MqttSession implements ListenSession {
   #ended = false;
   #subscribed = false;
   #confirmTimer: Timer | undefined;
+  #resumeTimer: Timer | undefined;
   #lastError: Error | undefined;
 
   constructor(config: MqttConfig, context: DriverContext, sink: ListenSink) {
@@ -80,8 +86,8 @@ class MqttSession implements ListenSession {
     this.#gate = new AckGate(this.#socket, {
       payloadBytesMax: config.payloadMax,
       receiveWindow: config.receiveWindow,
+      acknowledged: (packetId) => this.#listener.acknowledged(packetId),
       confirmed: (packetIds) => sink.receipts.release(packetIds),
-      answered: () => this.#onAnswered(),
     });
     this.#listener = new Listener({
       rules: config.topics.map(compileRule),
@@ -107,8 +113,7 @@ class MqttSession implements ListenSession {
     await Promise.race([this.#subscribe(), this.closed]);
     if (this.#ended) throw this.#lastError ?? new SluiceError('mqtt.lost', 'retry', 'the connection was closed');
     this.#subscribed = true;
-    // Its answer tells that what the broker had in flight is through.
-    this.#gate.pingNow();
+    this.#resumeTimer = this.#context.clock.after(RESUME_MS, () => this.#gate.ping(() => this.#listener.caughtUp()));
   }
 
   /** Ends the session with an error. */
@@ -133,6 +138,7 @@ class MqttSession implements ListenSession {
   #end(): void {
     this.#ended = true;
     this.#confirmTimer?.cancel();
+    this.#resumeTimer?.cancel();
     this.#gate.disconnect();
     // Clears the timers of mqtt.js; the stream is destroyed already.
     this.#client.end(true);
@@ -209,15 +215,11 @@ class MqttSession implements ListenSession {
     });
   }
 
-  #onAnswered(): void {
-    if (this.#subscribed) this.#listener.pingAnswered();
-  }
-
   #confirmSoon(): void {
     if (this.#ended) return;
     this.#confirmTimer ??= this.#context.clock.after(CONFIRM_EVERY_MS, () => {
       this.#confirmTimer = undefined;
-      this.#gate.ping();
+      this.#gate.confirm();
     });
   }
 }

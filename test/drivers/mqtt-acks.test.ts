@@ -148,7 +148,7 @@ describe('mqtt sessions', () => {
 
   test('forgets its receipts when the broker has no session', async () => {
     const receipts = new KeptReceipts();
-    receipts.add(1, 'old');
+    receipts.kept.set(1, 'old');
     await open(new HandSink(receipts));
     expect(receipts.clears).toBe(1);
   });
@@ -223,14 +223,54 @@ describe('mqtt sessions', () => {
 
   test('lets go of old receipts when nothing old can come any more', async () => {
     const receipts = new KeptReceipts();
-    for (const id of [100, 101, 102]) receipts.add(id, 'from before');
+    for (const id of [100, 101, 102]) receipts.kept.set(id, 'from before');
     broker.sessionPresent = true;
-    const sink = new HandSink(receipts);
-    await open(sink);
-    await broker.until(() => broker.ofType(PINGREQ).length === 1);
+    const clock = new ManualClock();
+    await open(new HandSink(receipts), {}, clock);
     broker.publish(reading(1));
     await broker.until(() => broker.acked().length === 1);
-    expect([...receipts.kept.keys()]).toEqual([1]);
+    expect([...receipts.kept.keys()]).toEqual([100, 101, 102, 1]);
+    clock.advance(2000);
+    await broker.until(() => broker.ofType(PINGREQ).length >= 1);
+    broker.publish(reading(2));
+    await broker.until(() => broker.acked().length === 2);
+    expect(receipts.released).toEqual(expect.arrayContaining([100, 101, 102]));
+    expect([...receipts.kept.keys()].filter((id) => id >= 100)).toEqual([]);
+  });
+
+  test('takes no message for an old one when nothing old can come any more', async () => {
+    const receipts = new KeptReceipts();
+    const first = new HandSink(receipts);
+    await open(first);
+    broker.publish(reading(1));
+    await broker.until(() => broker.acked().length === 1);
+    broker.hangUp();
+    await sessions[0]?.closed.catch(() => {});
+    broker.sessionPresent = true;
+    const clock = new ManualClock();
+    const second = new HandSink(receipts);
+    await open(second, {}, clock);
+    clock.advance(2000);
+    await broker.until(() => broker.ofType(PINGREQ).length >= 1);
+    broker.publish(reading(2));
+    // The same words with the same packet id, but the broker had our acknowledgement.
+    broker.publish(reading(1));
+    await broker.until(() => broker.acked().length === 3);
+    expect(second.rows.map((row) => row.value)).toEqual([2, 1]);
+  });
+
+  test('stores a message once that comes twice before its acknowledgement was sent', async () => {
+    const sink = new HandSink();
+    sink.fastDisk = false;
+    await open(sink);
+    broker.publish(reading(1));
+    broker.publish(reading(1, { dup: true }));
+    broker.publish(reading(2));
+    await sink.until(() => sink.rows.length === 2);
+    sink.commit();
+    await broker.until(() => broker.acked().length === 3);
+    expect(broker.acked()).toEqual([1, 1, 2]);
+    expect(sink.rows.map((row) => row.value)).toEqual([1, 2]);
   });
 
   test('names the filter that the broker refused', async () => {

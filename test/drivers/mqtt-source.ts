@@ -11,32 +11,34 @@ export interface Row {
   readonly quality: number;
 }
 
-/** Outlives connections, as the cache's list of receipts does. */
-export class KeptReceipts implements Receipts {
+/** What the cache holds outlives connections; what may come again is what it held when this one began. */
+export class KeptReceipts {
   readonly kept = new Map<number, string>();
   clears = 0;
-  released: number[] = [];
-  seen(packetId: number, digest: string): boolean {
-    if (this.kept.get(packetId) !== digest) return false;
-    this.kept.delete(packetId);
-    this.kept.set(packetId, `${digest} matched`);
-    return true;
-  }
-  add(packetId: number, digest: string): void {
-    this.kept.set(packetId, digest);
-  }
-  release(packetIds: readonly number[]): void {
-    for (const id of packetIds) if (this.kept.delete(id)) this.released.push(id);
-  }
-  clear(): void {
-    this.clears++;
-    this.kept.clear();
+  readonly released: number[] = [];
+
+  session(): Receipts {
+    const open = new Map(this.kept);
+    return {
+      seen: (packetId, digest) => open.get(packetId) === digest && open.delete(packetId),
+      add: (packetId, digest) => {
+        this.kept.set(packetId, digest);
+      },
+      release: (packetIds) => {
+        for (const id of packetIds) if (this.kept.delete(id)) this.released.push(id);
+      },
+      clear: () => {
+        this.clears++;
+        open.clear();
+        this.kept.clear();
+      },
+    };
   }
 }
 
 export class HandSink implements ListenSink {
   readonly chunk: ChunkBuilder;
-  readonly receipts: KeptReceipts;
+  readonly receipts: Receipts;
   readonly rows: Row[] = [];
   readonly rejected: { subject: string; reason: string; bytes: number }[] = [];
   readonly tags: { name: string; about: Omit<TagDefinition, 'name'>; fields: unknown }[] = [];
@@ -47,7 +49,7 @@ export class HandSink implements ListenSink {
   #watchers = new Set<() => void>();
 
   constructor(receipts = new KeptReceipts(), rowsMax = 65_536) {
-    this.receipts = receipts;
+    this.receipts = receipts.session();
     this.chunk = new ChunkBuilder(rowsMax);
   }
 
