@@ -2,7 +2,7 @@
  * From what came back over HTTP to an outcome of the answer table. A signed answer speaks for itself, whatever the HTTP
  * status around it; everything else is known by its status alone, and proves nothing.
  */
-import type { AckedAnswer, CutBatch } from '../cache/types.ts';
+import type { CutBatch } from '../cache/types.ts';
 import { codeOf, describe } from '../errors.ts';
 import { type Answer, answerCode, verifyAnswer } from '../wire/answer.ts';
 import { hex } from '../wire/bytes.ts';
@@ -48,8 +48,8 @@ export function readReply(reply: Reply, batch: Pick<CutBatch, 'digest' | 'rows'>
   const incarnation = hex(answer.incarnation);
   const outcome = signedOutcome(answer, reply, batch.rows, reader.wallMs);
   if (outcome.kind !== 'acknowledged') return { outcome, incarnation };
-  const acked: AckedAnswer = { code: answer.code, rows: answer.rows, duplicates: answer.duplicates, incarnation };
-  return { outcome, answer: acked, incarnation };
+  const { code, rows, duplicates, heldGaps } = answer;
+  return { outcome, answer: { code, rows, duplicates, incarnation, heldGaps }, incarnation };
 }
 
 function signedOutcome(answer: Answer, reply: Reply, rows: number, wallMs: number): Outcome {

@@ -44,14 +44,18 @@ export interface History {
   readonly refusals: number;
   /** How many batches of its suite and codec had passed at its first refusal. */
   readonly refusedAtPass: number | undefined;
+  /** How many refusals there had been, of batches of its suite and codec, its own first one included. */
+  readonly refusedAtRefusal: number | undefined;
   /** How often the cloud did not know the dictionary, over all batches since the last one that passed. */
   readonly dictionaryMisses: number;
 }
 
-/** Batches that passed so far: of any kind, and of the suite and codec of the batch in question. */
+/** What happened to all batches so far; `alike` are those of the suite and codec of the batch in question. */
 export interface Passes {
   readonly any: number;
   readonly alike: number;
+  /** Signed refusals of batches alike, this attempt included. */
+  readonly refusals: number;
 }
 
 export type Action =
@@ -82,6 +86,8 @@ export interface Decision {
 export const FAILURES_ASIDE = 3;
 /** A signed refusal may be a mishap of one moment; three are not. */
 export const REFUSALS_MAX = 3;
+/** A single row that was refused so often, while nothing else was there to compare it with, is worth an alarm. */
+export const REFUSALS_ALONE_MAX = 8;
 /** More than this in a row is no lost dictionary, but a cloud that contradicts itself. */
 export const DICTIONARY_MISSES_MAX = 3;
 /** A parked row is tried again this often: whoever repaired the far side should not have to restart the box. */
@@ -91,7 +97,15 @@ const REFUSED_AGAIN_MS_FIRST = 250;
 const REFUSED_AGAIN_MS_LONGEST = 1000;
 
 export function firstHistory(batch: { smallest: boolean; readings: number }, dictionaryMisses = 0): History {
-  return { ...batch, failures: 0, asideAtPass: undefined, refusals: 0, refusedAtPass: undefined, dictionaryMisses };
+  return {
+    ...batch,
+    failures: 0,
+    asideAtPass: undefined,
+    refusals: 0,
+    refusedAtPass: undefined,
+    refusedAtRefusal: undefined,
+    dictionaryMisses,
+  };
 }
 
 /** A half of a batch that kept failing is under suspicion from the start: one failure sets it aside. */
@@ -110,7 +124,12 @@ export function noted(history: History, outcome: Outcome, passes: Passes): Histo
       return { ...history, failures, asideAtPass };
     }
     case 'refused':
-      return { ...history, refusals: history.refusals + 1, refusedAtPass: history.refusedAtPass ?? passes.alike };
+      return {
+        ...history,
+        refusals: history.refusals + 1,
+        refusedAtPass: history.refusedAtPass ?? passes.alike,
+        refusedAtRefusal: history.refusedAtRefusal ?? passes.refusals,
+      };
     case 'dictionaryUnknown':
       return { ...history, dictionaryMisses: history.dictionaryMisses + 1 };
     default:
@@ -196,6 +215,10 @@ function refused(history: History, code: string, passes: Passes, random: number)
   if (history.readings === 0) return { action: { do: 'park', afterMs: PARK_MS, reason: code }, cloud };
   if (passes.alike > (history.refusedAtPass ?? passes.alike))
     return { action: { do: 'writeOff', reason: code }, cloud };
+  if (!othersRefused(history, passes) && history.refusals < REFUSALS_ALONE_MAX) {
+    // Nothing to compare it with yet: let others go, rather than hold them for the fault of one row.
+    return { action: again(fullJitterMs(history.refusals - REFUSALS_MAX + 1, random), true), cloud };
+  }
   return {
     action: again(0, true),
     cloud: {
@@ -205,6 +228,12 @@ function refused(history: History, code: string, passes: Passes, random: number)
       hint: 'nothing is written off while no batch passes; look at the receiver: its log names the code',
     },
   };
+}
+
+/** Whether other batches were refused since its own first refusal. */
+function othersRefused(history: History, passes: Passes): boolean {
+  const since = passes.refusals - (history.refusedAtRefusal ?? passes.refusals);
+  return since > history.refusals - 1;
 }
 
 function again(afterMs: number, aside: boolean): Action {

@@ -38,7 +38,9 @@ export class Lanes implements Site {
   readonly #pace: BacklogPace;
   readonly #stop = new AbortController();
   readonly #work = new Set<Promise<void>>();
+  /** By suite and codec. */
   readonly #passed = new Map<string, number>();
+  readonly #refused = new Map<string, number>();
   #passedAny = 0;
   #dictionaryMisses = 0;
   #sealedBytesMax: number;
@@ -76,8 +78,12 @@ export class Lanes implements Site {
 
   /** Something urgent was committed: cut alarms now rather than at the next poll. */
   nudge(): void {
-    for (const lane of this.lanes) if (lane.name === 'alarm') lane.nextCutMs = this.#clock.monoMs();
+    this.#cutAlarmsNow();
     this.pump();
+  }
+
+  #cutAlarmsNow(): void {
+    for (const lane of this.lanes) if (lane.name === 'alarm') lane.nextCutMs = this.#clock.monoMs();
   }
 
   /** Starts whatever may start now. Called after everything that could change that. */
@@ -177,7 +183,9 @@ export class Lanes implements Site {
     }
     this.#learn(lane, trial, outcome, this.#clock.monoMs() - startedMs);
     const { action, cloud } = decide(trial.history, outcome, this.#passes(batch), this.options.random());
+    const before = this.breaker.state;
     this.breaker.tell(batch.batchId, cloud);
+    if (before !== 'closed' && this.breaker.state === 'closed') this.#cutAlarmsNow();
     if (outcome.kind === 'acknowledged') this.#countPass(batch);
     lane.lastError = errorText(outcome);
     await carryOut(this, lane, trial, { action, cloud }, answer);
@@ -187,6 +195,7 @@ export class Lanes implements Site {
 
   /** What an attempt teaches beyond its own batch: sizes, pace, history. */
   #learn(lane: Lane, trial: Trial, outcome: Outcome, tookMs: number): void {
+    if (outcome.kind === 'refused') countIn(this.#refused, kindOf(trial.batch));
     trial.history = noted(trial.history, outcome, this.#passes(trial.batch));
     if (outcome.kind === 'acknowledged') lane.size.passed();
     if (outcome.kind === 'failed' && outcome.cause === 'timeout') lane.size.timedOut();
@@ -198,12 +207,13 @@ export class Lanes implements Site {
   }
 
   #passes(batch: CutBatch): Passes {
-    return { any: this.#passedAny, alike: this.#passed.get(kindOf(batch)) ?? 0 };
+    const kind = kindOf(batch);
+    return { any: this.#passedAny, alike: this.#passed.get(kind) ?? 0, refusals: this.#refused.get(kind) ?? 0 };
   }
 
   #countPass(batch: CutBatch): void {
     this.#passedAny++;
-    this.#passed.set(kindOf(batch), (this.#passed.get(kindOf(batch)) ?? 0) + 1);
+    countIn(this.#passed, kindOf(batch));
     this.#dictionaryMisses = 0;
   }
 
@@ -229,4 +239,8 @@ export class Lanes implements Site {
 /** Suite and codec stand at bytes 4 and 5 of an envelope. */
 function kindOf(batch: CutBatch): string {
   return `${batch.envelope[4]}/${batch.envelope[5]}`;
+}
+
+function countIn(counts: Map<string, number>, kind: string): void {
+  counts.set(kind, (counts.get(kind) ?? 0) + 1);
 }

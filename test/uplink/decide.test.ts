@@ -12,10 +12,12 @@ import {
   type Outcome,
   PARK_MS,
   type Passes,
+  REFUSALS_ALONE_MAX,
   REFUSALS_MAX,
 } from '../../src/uplink/decide.ts';
 
-const NONE: Passes = { any: 0, alike: 0 };
+const NONE: Passes = { any: 0, alike: 0, refusals: 0 };
+const passed = (any: number, alike = any, refusals = 0): Passes => ({ any, alike, refusals });
 const MANY = firstHistory({ smallest: false, readings: 100 });
 const ROW = firstHistory({ smallest: true, readings: 1 });
 const CONTROL_ROW = firstHistory({ smallest: true, readings: 0 });
@@ -34,7 +36,7 @@ function decided(history: History, attempts: readonly (readonly [Outcome, Passes
 const times = (count: number, outcome: Outcome, passes: Passes = NONE) =>
   Array.from({ length: count }, () => [outcome, passes] as const);
 
-const passes = fc.record({ any: fc.nat(50), alike: fc.nat(50) });
+const passes = fc.record({ any: fc.nat(50), alike: fc.nat(50), refusals: fc.nat(50) });
 const outcome: fc.Arbitrary<Outcome> = fc.oneof(
   fc.constant<Outcome>({ kind: 'acknowledged' }),
   fc.constant(REFUSED),
@@ -57,6 +59,7 @@ const history: fc.Arbitrary<History> = fc.record({
   asideAtPass: fc.option(fc.nat(50), { nil: undefined }),
   refusals: fc.nat(20),
   refusedAtPass: fc.option(fc.nat(50), { nil: undefined }),
+  refusedAtRefusal: fc.option(fc.nat(50), { nil: undefined }),
   dictionaryMisses: fc.nat(10),
 });
 const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
@@ -120,13 +123,13 @@ describe('a failure in transport', () => {
   });
 
   test('halves the batch when others passed between its third failure and the next', () => {
-    const attempts = [...times(FAILURES_ASIDE, LOST), ...times(1, LOST, { any: 1, alike: 1 })];
+    const attempts = [...times(FAILURES_ASIDE, LOST), ...times(1, LOST, passed(1))];
     expect(decided(MANY, attempts).action).toEqual({ do: 'split' });
     expect(decided(ROW, attempts).action).toMatchObject({ do: 'park' });
   });
 
   test('does not blame the bytes for what passed before they were set aside', () => {
-    expect(decided(MANY, times(FAILURES_ASIDE + 5, LOST, { any: 7, alike: 7 })).action).toMatchObject({ do: 'again' });
+    expect(decided(MANY, times(FAILURES_ASIDE + 5, LOST, passed(7))).action).toMatchObject({ do: 'again' });
   });
 
   test('of a half under suspicion sets it aside at once', () => {
@@ -149,23 +152,30 @@ describe('a signed refusal', () => {
   });
 
   test('of one reading alone holds while nothing else has passed since', () => {
-    const { action, cloud } = decided(ROW, times(50, REFUSED, { any: 9, alike: 9 }));
+    const { action, cloud } = decided(ROW, times(50, REFUSED, passed(9)));
     expect(action).toMatchObject({ do: 'again' });
     expect(cloud).toMatchObject({ state: 'held', reason: 'everything_refused' });
   });
 
+  test('of one reading alone waits for something to compare it with before it holds the others', () => {
+    const alone = [1, 2, 3].map((refusals) => [REFUSED, passed(9, 9, refusals)] as const);
+    expect(decided(ROW, alone).cloud).toEqual({ state: 'alive' });
+    const withOthers = [1, 2, 4].map((refusals) => [REFUSED, passed(9, 9, refusals)] as const);
+    expect(decided(ROW, withOthers).cloud).toMatchObject({ state: 'held', reason: 'everything_refused' });
+  });
+
   test('of one reading alone writes it off once a batch like it has passed', () => {
-    const attempts = [...times(REFUSALS_MAX, REFUSED), ...times(1, REFUSED, { any: 1, alike: 1 })];
+    const attempts = [...times(REFUSALS_MAX, REFUSED), ...times(1, REFUSED, passed(1))];
     expect(decided(ROW, attempts).action).toEqual({ do: 'writeOff', reason: 'envelope.rows' });
   });
 
   test('is no proof against a row when only batches of another codec passed', () => {
-    const attempts = [...times(REFUSALS_MAX, REFUSED), ...times(1, REFUSED, { any: 5, alike: 0 })];
+    const attempts = [...times(REFUSALS_ALONE_MAX, REFUSED), ...times(1, REFUSED, passed(5, 0))];
     expect(decided(ROW, attempts).cloud).toMatchObject({ state: 'held' });
   });
 
   test('of a control row parks it', () => {
-    const attempts = [...times(REFUSALS_MAX, REFUSED), ...times(1, REFUSED, { any: 9, alike: 9 })];
+    const attempts = [...times(REFUSALS_MAX, REFUSED), ...times(1, REFUSED, passed(9))];
     expect(decided(CONTROL_ROW, attempts).action).toMatchObject({ do: 'park' });
   });
 });
@@ -196,7 +206,7 @@ describe('a no to us as a whole', () => {
 
   test('holds, and never touches the batch when it is signed or about the certificate', () => {
     for (const what of [denied('tls', false), denied('device_unknown', false)]) {
-      const { action, cloud } = decided(MANY, [...times(9, what), ...times(9, what, { any: 9, alike: 9 })]);
+      const { action, cloud } = decided(MANY, [...times(9, what), ...times(9, what, passed(9))]);
       expect(action).toMatchObject({ do: 'again' });
       expect(cloud).toMatchObject({ state: 'held', hint: 'look' });
     }
@@ -204,7 +214,7 @@ describe('a no to us as a whole', () => {
 
   test('isolates bytes that something on the way dislikes while the rest passes', () => {
     const what = denied('forbidden', true);
-    const attempts = [...times(FAILURES_ASIDE, what), ...times(1, what, { any: 4, alike: 4 })];
+    const attempts = [...times(FAILURES_ASIDE, what), ...times(1, what, passed(4))];
     expect(decided(MANY, attempts).action).toEqual({ do: 'split' });
     expect(decided(ROW, attempts).action).toMatchObject({ do: 'park' });
   });

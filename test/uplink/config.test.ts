@@ -1,0 +1,96 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { uplinkSchema } from '../../src/config/uplink.ts';
+import { readUplinkKeys } from '../../src/uplink/index.ts';
+import {
+  formatCloudPublic,
+  formatDeviceKey,
+  generateCloudKey,
+  generateDeviceKey,
+  toPublic,
+} from '../../src/wire/keys.ts';
+
+const keys = { device: 'device.key', cloud: 'cloud.pub' };
+const finding = (config: object) => uplinkSchema.safeParse(config).error?.issues[0];
+
+describe('the uplink section', () => {
+  test('needs an address and keys, and knows the rest', () => {
+    expect(uplinkSchema.parse({ url: 'https://cloud.example.com', keys })).toEqual({
+      url: 'https://cloud.example.com',
+      allowInsecure: false,
+      keys,
+      cutInterval: 2000,
+      rowsMax: 10_000,
+      bytesMax: 1_000_000,
+      liveMaxAge: 10_000,
+      timeout: 60_000,
+      backlogParallel: 4,
+      codec: 'brotli',
+    });
+  });
+
+  test.each(['http://127.0.0.1:8080', 'http://localhost', 'http://[::1]:80', 'https://10.0.0.1/base'])(
+    'takes %s',
+    (url) => {
+      expect(finding({ url, keys })).toBeUndefined();
+    },
+  );
+
+  test('http:// to another machine is refused with the reason, unless it is said to be meant', () => {
+    const url = 'http://10.0.0.7:8080';
+    expect(finding({ url, keys })).toMatchObject({
+      path: ['url'],
+      message: expect.stringContaining('allowInsecure: true'),
+    });
+    expect(finding({ url, keys, allowInsecure: true })).toBeUndefined();
+    expect(finding({ url: 'http://localhost.evil.example', keys })).toMatchObject({ path: ['url'] });
+  });
+
+  test.each([
+    [{ url: 'ftp://cloud' }, ['url']],
+    [{ url: 'cloud.example.com' }, ['url']],
+    [{ url: 'https://me:secret@cloud.example.com' }, ['url']],
+    [{ url: 'https://cloud.example.com', backlogParallel: 5 }, ['backlogParallel']],
+    [{ url: 'https://cloud.example.com', rowsMax: 100_001 }, ['rowsMax']],
+    [{ url: 'https://cloud.example.com', bytesMax: '1kB' }, ['bytesMax']],
+    [{ url: 'https://cloud.example.com', codec: 'zstd' }, ['codec']],
+    [{ url: 'https://cloud.example.com', tls: { pin: 'abc' } }, ['tls', 'pin']],
+    [{ url: 'https://cloud.example.com', tls: { cert: 'a.pem' } }, ['tls']],
+  ])('refuses %j at %j', (config, path) => {
+    expect(finding({ keys, ...config })).toMatchObject({ path });
+  });
+
+  test('takes a pin as openssl prints it', () => {
+    const pin = Array(32).fill('AB').join(':');
+    expect(uplinkSchema.parse({ url: 'https://c', keys, tls: { pin } }).tls?.pin).toBe('ab'.repeat(32));
+  });
+});
+
+describe('the key files', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-keys-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const device = generateDeviceKey();
+  const cloud = toPublic(generateCloudKey());
+  const paths = { device: join(folder, 'device.key'), cloud: join(folder, 'cloud.pub') };
+  writeFileSync(paths.device, formatDeviceKey(device), { mode: 0o600 });
+  writeFileSync(paths.cloud, formatCloudPublic(cloud));
+
+  test('are read from paths, or given as text by a credential', () => {
+    expect(readUplinkKeys(paths)).toEqual({ device, cloudKeys: cloud });
+    const texts = { device: formatDeviceKey(device), cloud: formatCloudPublic(cloud) };
+    expect(readUplinkKeys(texts)).toEqual({ device, cloudKeys: cloud });
+  });
+
+  test('a device key that others can read is refused', () => {
+    chmodSync(paths.device, 0o640);
+    expect(() => readUplinkKeys(paths)).toThrow(expect.objectContaining({ code: 'credential.exposed' }));
+    chmodSync(paths.device, 0o600);
+  });
+
+  test('swapped files are refused by name, without showing what is in them', () => {
+    const swapped = { device: formatCloudPublic(cloud), cloud: paths.cloud };
+    expect(() => readUplinkKeys(swapped)).toThrow(expect.objectContaining({ code: 'uplink.key' }));
+  });
+});
