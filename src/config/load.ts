@@ -12,7 +12,7 @@ import { type Environment, Interpolation } from './interpolate.ts';
 import { type Fault, faultsOf, valueAt, wrongChoice } from './issues.ts';
 import { type JsonSchema, jsonSchema, keysAt, resolvePaths, typesAt } from './json-schema.ts';
 import { configSchema, type SourceSettings, sourceSchema } from './schema.ts';
-import { checkTags, type TagFault } from './tags.ts';
+import { checkTags, type TagFault, withoutTag } from './tags.ts';
 import { YamlText } from './yaml.ts';
 
 /** One source, checked and planned. Durations are milliseconds. */
@@ -35,6 +35,8 @@ export interface Config extends Readonly<Omit<Sections, 'sources'>> {
 
 /** 10,000 tags with all their fields are 3 MB. */
 const FILE_BYTES_MAX = 32 * 1024 * 1024;
+/** More of one kind say nothing new. */
+const PLAN_FAULTS_MAX = 100;
 
 /** Throws a SluiceError `config.invalid` (a `ConfigInvalid` with all findings). */
 export function loadConfig(path: string, drivers: Iterable<Driver>, env: Environment = process.env): Config {
@@ -177,19 +179,24 @@ class Loading {
     return prepared && { ...common, name, driver: driver.name, prepared };
   }
 
+  /** A driver's plan stops at its first fault; without the tag at fault it finds the next one. */
   #prepare(driver: Driver, settings: unknown, path: Path): PreparedSource | undefined {
-    const schema = resolveBelow(this.#schema, this.#value, path, settings, dirname(this.#file));
-    try {
-      const prepared = driver.prepare(schema);
-      const seen = new Map<string, number>();
-      for (const fault of checkTags(prepared)) this.#reportTag(path, fault, seen);
-      return prepared;
-    } catch (thrown) {
-      const tag = isSluiceError(thrown) ? thrown.facts.tag : undefined;
-      const at = typeof tag === 'string' ? this.#yaml.find(path, 'name', tag)[0] : undefined;
-      this.#report({ path: at?.slice(0, -1) ?? path, reason: `cannot be used: ${messageOf(thrown)}` });
-      return undefined;
+    let left: unknown = resolveBelow(this.#schema, this.#value, path, settings, dirname(this.#file));
+    for (let faults = 0; faults < PLAN_FAULTS_MAX; faults++) {
+      try {
+        const prepared = driver.prepare(left);
+        const seen = new Map<string, number>();
+        for (const fault of checkTags(prepared)) this.#reportTag(path, fault, seen);
+        return faults === 0 ? prepared : undefined;
+      } catch (thrown) {
+        const tag = isSluiceError(thrown) ? thrown.facts.tag : undefined;
+        const at = typeof tag === 'string' ? this.#yaml.find(path, 'name', tag)[0] : undefined;
+        this.#report({ path: at?.slice(0, -1) ?? path, reason: `cannot be used: ${messageOf(thrown)}` });
+        left = typeof tag === 'string' ? withoutTag(left, tag) : undefined;
+        if (left === undefined) return undefined;
+      }
     }
+    return undefined;
   }
 
   #parse<Schema extends z.ZodType>(schema: Schema, value: unknown, path: Path): z.output<Schema> | undefined {

@@ -31,8 +31,14 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   let bestDistance = Math.max(1, Math.floor(word.length / LETTERS_PER_TYPO)) + 1;
   for (const candidate of known) {
     if (candidate.length > LETTERS_MAX) continue;
-    const far = distance(word.toLowerCase(), candidate.toLowerCase());
+    const [typed, meant] = [word.toLowerCase(), candidate.toLowerCase()];
+    // Of equally near words the one with the same letters: uint46 is a swapped uint64, not a uint16.
+    const far = distance(typed, meant) - (sameLetters(typed, meant) ? 0.5 : 0);
     if (far < bestDistance) [best, bestDistance] = [candidate, far];
   }
   return best;
+}
+
+function sameLetters(a: string, b: string): boolean {
+  return a.length === b.length && [...a].sort().join('') === [...b].sort().join('');
 }

@@ -61,3 +61,19 @@ function checkFields({ type, fields }: TagPlan<unknown>): Omit<TagFault, 'tag'>[
   }
   return faults;
 }
+
+/** A copy of a source's settings in which no list has an entry with this name; undefined when none had. */
+export function withoutTag(settings: unknown, name: string): unknown {
+  let isFound = false;
+  const walk = (node: unknown): unknown => {
+    if (Array.isArray(node)) {
+      const others = node.filter((each) => typeof each !== 'object' || each === null || each.name !== name);
+      if (others.length < node.length) isFound = true;
+      return others.map(walk);
+    }
+    if (typeof node !== 'object' || node === null) return node;
+    return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, walk(child)]));
+  };
+  const smaller = walk(settings);
+  return isFound ? smaller : undefined;
+}

@@ -214,6 +214,7 @@ describe('near matches', () => {
   test('are offered only when they are near', () => {
     expect(nearest('transprot', ['timeout', 'transport'])).toBe('transport');
     expect(nearest('Every', ['every'])).toBe('every');
+    expect(nearest('uint46', ['uint16', 'uint64'])).toBe('uint64');
     expect(nearest('colour', ['level', 'format'])).toBeUndefined();
   });
 });
