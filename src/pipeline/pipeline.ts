@@ -16,6 +16,7 @@ import type { AlarmRow, CacheClient, Receipt } from '../cache/types.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { Chunk } from '../reading.ts';
 import type { Clock } from '../runtime/clock.ts';
+import type { Metrics } from '../runtime/metrics.ts';
 import { Accounts } from './accounts.ts';
 import { LimitAlarms } from './alarm.ts';
 import { AlarmBook } from './alarm-book.ts';
@@ -35,6 +36,7 @@ export interface PipelineOptions {
   /** Absent where nobody looks. `changed` must not keep the array: its buffer moves on. */
   readonly hmi?: { changed(indexes: Uint32Array): void; alarm(id: string, state: object): void } | undefined;
   readonly clock: Clock;
+  readonly metrics?: Metrics | undefined;
   /** Alarm rows of the cache's last run, in order; what was active stays active. */
   readonly alarms?: readonly AlarmRow[];
   /** Names of the configured sources: restored alarms of others are cleared. */
@@ -199,5 +201,27 @@ export class Pipeline {
 const REASONS_MAX = 64;
 
 export function startPipeline(config: PipelineConfig, options: PipelineOptions): Pipeline {
-  return new Pipeline(config, options);
+  const pipeline = new Pipeline(config, options);
+  if (options.metrics !== undefined) publish(options.metrics, pipeline, options.registry);
+  return pipeline;
+}
+
+function publish(metrics: Metrics, pipeline: Pipeline, registry: TagRegistry): void {
+  const outcomes = ['received', 'rejected', 'duplicate', 'thinned'] as const;
+  const counts = () =>
+    Object.entries(pipeline.counts()).flatMap(([source, account]) =>
+      outcomes.map((outcome): [Record<string, string>, number] => [{ source, outcome }, account[outcome]]),
+    );
+  metrics.collect(
+    'counter',
+    'readings',
+    'Readings by what became of them before the cache',
+    ['source', 'outcome'],
+    counts,
+  );
+  metrics.collect('counter', 'rejections', 'Rejected inputs by reason', ['reason'], () =>
+    [...pipeline.rejections()].map(([reason, count]): [Record<string, string>, number] => [{ reason }, count]),
+  );
+  metrics.collect('gauge', 'alarms_active', 'Active alarms', [], () => [[{}, pipeline.activeAlarms().length]]);
+  metrics.collect('gauge', 'tags', 'Tags in the registry', [], () => [[{}, registry.size]]);
 }
