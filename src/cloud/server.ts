@@ -1,0 +1,140 @@
+/** The cloud receiver: takes what gateways deliver, keeps it, answers questions about it. */
+import { randomBytes } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { type FastifyInstance, fastify } from 'fastify';
+import type { Logger } from 'pino';
+import { asError, SluiceError } from '../errors.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { hex } from '../wire/bytes.ts';
+import type { CloudKey } from '../wire/keys.ts';
+import { guard } from './auth.ts';
+import { Deliveries } from './deliveries.ts';
+import type { DeviceList } from './devices.ts';
+import { HelloDesk } from './hello-desk.ts';
+import { sendError } from './http-errors.ts';
+import { CLOUD_LIMITS, type CloudLimits } from './limits.ts';
+import { cloudMetrics } from './metrics.ts';
+import { Queries } from './queries.ts';
+import { openStore } from './store.ts';
+
+export interface CloudOptions {
+  /** Without a read token only loopback. */
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly dataDir: string;
+  readonly keys: CloudKey;
+  readonly devices: DeviceList;
+  /** For queries. */
+  readonly readToken?: string | undefined;
+  /** For closing alarms; may read, too. Without it and with a read token nobody closes alarms over HTTP. */
+  readonly operatorToken?: string | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limits?: Partial<CloudLimits>;
+  /** Asked before a batch is opened: seconds to wait when this device (32 hex digits) sends too much, undefined to let it in. */
+  readonly admit?: ((device: string) => number | undefined) | undefined;
+}
+
+export interface Cloud {
+  readonly port: number;
+  readonly url: string;
+  /** 32 hex digits, random each start: tells gateways to ask anew what is held. */
+  readonly incarnation: string;
+  /** Rejects when the disk can no longer be trusted: the process must end, and the next start checks. */
+  readonly failed: Promise<never>;
+  /** Finishes what is being applied, then closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+const INCARNATION_BYTES = 16;
+/** Gateways send a live batch every 2 s: their connection should last. */
+const KEEP_ALIVE_MS = 75_000;
+/** Of a JSON body: closing an alarm takes some 100 bytes. */
+const JSON_BYTES_MAX = 16 * 1024;
+
+/**
+ * @throws cloud.token_missing, cloud.token_weak, cloud.data_unusable, cloud.schema_newer, cloud.listen_failed
+ */
+export async function startCloud(options: CloudOptions): Promise<Cloud> {
+  const { host, port, dataDir, keys, devices, clock, logger } = options;
+  const limits = { ...CLOUD_LIMITS, ...options.limits };
+  const doorkeeper = guard({ read: options.readToken, operate: options.operatorToken }, host, clock);
+  const incarnation = new Uint8Array(randomBytes(INCARNATION_BYTES));
+  const store = openStore(dataDir, clock);
+  let onBroken = (_cause: unknown): void => {};
+  // Nobody's catch: whoever does not watch it ends with it, which is right.
+  const failed = new Promise<never>((_resolve, reject) => {
+    onBroken = reject;
+  });
+  const metrics = cloudMetrics({ alarms: store.cloudAlarms, requests: () => deliveries.requests });
+  const hello = new HelloDesk({ ...store, keys, devices, incarnation, sizeMax: limits.envelopeBytesMax });
+  const deliveries = new Deliveries({
+    keys,
+    devices,
+    receiver: store.receiver,
+    hello,
+    incarnation,
+    limits,
+    clock,
+    logger,
+    metrics,
+    admit: options.admit,
+    onBroken,
+  });
+  const app = fastify({
+    bodyLimit: JSON_BYTES_MAX,
+    requestTimeout: limits.bodyMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // Names of tags go into the query, nothing long into the path.
+    routerOptions: { maxParamLength: 100 },
+    forceCloseConnections: 'idle',
+  });
+  errors(app, logger, limits);
+  deliveries.register(app);
+  new Queries({ ...store, devices, guard: doorkeeper, clock, logger, limits, metrics }).register(app);
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    store.close();
+    throw new SluiceError('cloud.listen_failed', 'stop', `cannot listen on ${host}:${port}`, {
+      hint: 'Another process may have the port; --port 0 takes a free one.',
+      cause,
+    });
+  }
+  const bound = boundPort(app);
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${bound}`;
+  logger.info({ url, incarnation: hex(incarnation), devices: devices.entries().length }, 'cloud receiver listens');
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    await app.close();
+    await deliveries.idle();
+    store.close();
+    logger.info('cloud receiver closed');
+  };
+  return {
+    port: bound,
+    url,
+    incarnation: hex(incarnation),
+    failed,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+function errors(app: FastifyInstance, logger: Logger, limits: CloudLimits): void {
+  app.setErrorHandler((error, request, reply) => {
+    if (sendError(reply, error, limits.retryAfterS))
+      logger.error({ err: asError(error), path: request.url }, 'request failed');
+  });
+  app.setNotFoundHandler((_request, reply) => {
+    reply.code(404).send({ code: 'http.not_found', message: 'there is nothing here', hint: 'GET /openapi.json' });
+  });
+}
+
+function boundPort(app: FastifyInstance): number {
+  // A TCP listener's address is never a string.
+  return (app.server.address() as AddressInfo).port;
+}
