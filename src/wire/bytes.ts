@@ -70,19 +70,22 @@ export class ByteWriter {
 
   u8(value: number): this {
     requireInteger(value, 0xff);
-    this.#view.setUint8(this.#room(1), value);
+    const at = this.#room(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
     requireInteger(value, 0xffff);
-    this.#view.setUint16(this.#room(2), value);
+    const at = this.#room(2);
+    this.#view.setUint16(at, value);
     return this;
   }
 
   u32(value: number): this {
     requireInteger(value, 0xffff_ffff);
-    this.#view.setUint32(this.#room(4), value);
+    const at = this.#room(4);
+    this.#view.setUint32(at, value);
     return this;
   }
 
@@ -90,7 +93,8 @@ export class ByteWriter {
   u64(value: number | bigint): this {
     if (typeof value === 'bigint') {
       if (value < 0n || value >= 1n << 64n) throw new RangeError(`${value} is no unsigned 64-bit integer`);
-      this.#view.setBigUint64(this.#room(8), value);
+      const at = this.#room(8);
+      this.#view.setBigUint64(at, value);
       return this;
     }
     requireInteger(value, Number.MAX_SAFE_INTEGER);
@@ -101,7 +105,8 @@ export class ByteWriter {
   }
 
   f64(value: number): this {
-    this.#view.setFloat64(this.#room(8), value);
+    const at = this.#room(8);
+    this.#view.setFloat64(at, value);
     return this;
   }
 
@@ -110,10 +115,12 @@ export class ByteWriter {
     requireInteger(value, Number.MAX_SAFE_INTEGER);
     let rest = value;
     while (rest >= 0x80) {
-      this.#view.setUint8(this.#room(1), (rest % 0x80) | 0x80);
+      const at = this.#room(1);
+      this.#view.setUint8(at, (rest % 0x80) | 0x80);
       rest = Math.floor(rest / 0x80);
     }
-    this.#view.setUint8(this.#room(1), rest);
+    const at = this.#room(1);
+    this.#view.setUint8(at, rest);
     return this;
   }
 
@@ -139,6 +146,7 @@ export class ByteWriter {
     return this.#bytes.slice(0, this.#length);
   }
 
+  /** May replace the view: call it before `#view` is read. */
   #room(byteCount: number): number {
     const at = this.#length;
     const needed = at + byteCount;

@@ -149,7 +149,7 @@ function decodeSection(reader: ByteReader): Section {
   const n0 = records ? reader.varint() : 0;
   const count = records ? reader.varint() : 0;
   const bytes = reader.bytes(reader.varint());
-  if (records && (n0 < 1 || count < 1 || n0 + count - 1 > Number.MAX_SAFE_INTEGER))
+  if (records && (n0 < 1 || count < 1 || n0 > Number.MAX_SAFE_INTEGER - count + 1))
     throw malformed('numbers of records');
   const body: SectionBody = records ? { kind: 'records', n0, count, bytes } : { kind: 'readings', block: bytes };
   return { run, class: number, ...(clock && { clock }), body };

@@ -91,13 +91,13 @@ export function writeChunks(stream: Stream, chunks: readonly BlockChunk[]): void
   stream.varint(chunks.length);
   let end = 0;
   for (const { n0, count } of chunks) {
-    const last = n0 + count - 1;
-    if (!Number.isSafeInteger(n0) || n0 <= end || !(count >= 1) || !Number.isSafeInteger(last)) {
+    // Compared this way round: n0 + count may be rounded.
+    if (!Number.isSafeInteger(n0) || n0 <= end || !(count >= 1) || n0 > Number.MAX_SAFE_INTEGER - count + 1) {
       throw new RangeError(`a chunk of ${count} rows from ${n0} after ${end}`);
     }
     stream.varint(n0 - end - 1);
     stream.varint(count);
-    end = last;
+    end = n0 + count - 1;
   }
 }
 
@@ -112,11 +112,12 @@ export function readChunks(cursor: Cursor, rows: number): BlockChunk[] {
   for (let i = 0; i < length; i++) {
     const n0 = end + 1 + cursor.varint();
     const count = cursor.varint();
-    end = n0 + count - 1;
     sum += count;
     if (count === 0 || sum > rows) throw malformedBlock('chunks that do not add up to the rows');
-    if (!Number.isSafeInteger(end))
+    if (n0 > Number.MAX_SAFE_INTEGER - count + 1) {
       throw new SluiceError('block.number_too_large', 'discard', 'a row number of 2^53 or more');
+    }
+    end = n0 + count - 1;
     chunks.push({ n0, count });
   }
   if (sum !== rows) throw malformedBlock('chunks that do not add up to the rows');
