@@ -6,8 +6,8 @@ import type { AlarmRow } from '../cache/types.ts';
 
 export type AlarmCondition = AlarmRow['condition'];
 
-/** What raised it. */
-export type AlarmSubject = { readonly tag: string } | { readonly source: string };
+/** What raised it; neither is the box itself. */
+export type AlarmSubject = { readonly tag: string } | { readonly source: string } | Readonly<Record<never, never>>;
 
 export interface AlarmEvent {
   /** When it happened, wall clock or reading time. */

@@ -16,7 +16,6 @@ import type { AlarmRow, CacheClient, Receipt } from '../cache/types.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { Chunk } from '../reading.ts';
 import type { Clock } from '../runtime/clock.ts';
-import type { Metrics } from '../runtime/metrics.ts';
 import { Accounts } from './accounts.ts';
 import { LimitAlarms } from './alarm.ts';
 import { AlarmBook } from './alarm-book.ts';
@@ -28,6 +27,9 @@ import type { TagRegistry } from './registry.ts';
 import { SourceAlarms, type SourceHealth } from './source-alarms.ts';
 import { type RejectReason, timeLimits, validate } from './validate.ts';
 
+/** Kinds of reasons that are counted by name. */
+const REASONS_MAX = 64;
+
 export interface PipelineOptions {
   readonly registry: TagRegistry;
   /** Takes the last value of each tag. */
@@ -36,7 +38,6 @@ export interface PipelineOptions {
   /** Absent where nobody looks. `changed` must not keep the array: its buffer moves on. */
   readonly hmi?: { changed(indexes: Uint32Array): void; alarm(id: string, state: object): void } | undefined;
   readonly clock: Clock;
-  readonly metrics?: Metrics | undefined;
   /** Alarm rows of the cache's last run, in order; what was active stays active. */
   readonly alarms?: readonly AlarmRow[];
   /** Names of the configured sources: restored alarms of others are cleared. */
@@ -141,6 +142,13 @@ export class Pipeline {
     this.#sourceAlarms.update(health);
   }
 
+  /** An alarm of the box itself, such as an uplink that is held. Said again, it changes nothing. */
+  gatewayAlarm(id: string, isActive: boolean, text: string): void {
+    const event = { at: this.#options.clock.wallMs(), text };
+    if (isActive) this.#book.raise(id, {}, 'fault', event);
+    else this.#book.clear(id, event);
+  }
+
   /** False when there is no such alarm, or it is acknowledged already. */
   acknowledge(alarmId: string, by: string): boolean {
     return this.#book.acknowledge(alarmId, by, this.#options.clock.wallMs());
@@ -188,40 +196,18 @@ export class Pipeline {
 
   #restoreAlarms(rows: readonly AlarmRow[], sources: readonly string[] | undefined): void {
     this.#book.restore(rows);
-    if (sources === undefined) return;
+    const at = this.#options.clock.wallMs();
     for (const { id, tag, source } of this.#book.active()) {
-      const owner = source ?? tag?.split('/')[0] ?? '';
-      if (!sources.includes(owner)) {
-        this.#book.clear(id, { at: this.#options.clock.wallMs(), text: `${owner} is not configured any more` });
+      const owner = source ?? tag?.split('/')[0];
+      // The box's own parts start afresh, and say so themselves if it is as before.
+      if (owner === undefined) this.#book.clear(id, { at, text: 'the gateway was restarted' });
+      else if (sources !== undefined && !sources.includes(owner)) {
+        this.#book.clear(id, { at, text: `${owner} is not configured any more` });
       }
     }
   }
 }
 
-const REASONS_MAX = 64;
-
 export function startPipeline(config: PipelineConfig, options: PipelineOptions): Pipeline {
-  const pipeline = new Pipeline(config, options);
-  if (options.metrics !== undefined) publish(options.metrics, pipeline, options.registry);
-  return pipeline;
-}
-
-function publish(metrics: Metrics, pipeline: Pipeline, registry: TagRegistry): void {
-  const outcomes = ['received', 'rejected', 'duplicate', 'thinned'] as const;
-  const counts = () =>
-    Object.entries(pipeline.counts()).flatMap(([source, account]) =>
-      outcomes.map((outcome): [Record<string, string>, number] => [{ source, outcome }, account[outcome]]),
-    );
-  metrics.collect(
-    'counter',
-    'readings',
-    'Readings by what became of them before the cache',
-    ['source', 'outcome'],
-    counts,
-  );
-  metrics.collect('counter', 'rejections', 'Rejected inputs by reason', ['reason'], () =>
-    [...pipeline.rejections()].map(([reason, count]): [Record<string, string>, number] => [{ reason }, count]),
-  );
-  metrics.collect('gauge', 'alarms_active', 'Active alarms', [], () => [[{}, pipeline.activeAlarms().length]]);
-  metrics.collect('gauge', 'tags', 'Tags in the registry', [], () => [[{}, registry.size]]);
+  return new Pipeline(config, options);
 }

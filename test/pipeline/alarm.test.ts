@@ -213,6 +213,15 @@ describe('after a restart', () => {
     ).toEqual(['plc/t:hi raised', 'old/t:hi raised', 'old/t:hi cleared', 'plc/t:hi cleared']);
   });
 
+  test('alarms of the box itself start afresh', () => {
+    const { tag: _, ...own } = row('uplink:held', 'raised');
+    const plant = new Plant({}, { alarms: [own], sources: ['plc'] });
+    plant.pipeline.gatewayAlarm('uplink:held', true, 'the cloud refuses our key');
+    plant.pipeline.gatewayAlarm('uplink:held', true, 'the cloud refuses our key');
+    plant.pipeline.gatewayAlarm('uplink:held', false, 'delivering again');
+    expect(states(plant)).toEqual(['raised', 'cleared', 'raised', 'cleared']);
+  });
+
   test('a source that is still connecting leaves its alarm as it was', () => {
     const plant = new Plant({}, { alarms: [{ ...row('plc:fault', 'raised'), source: 'plc', condition: 'fault' }] });
     plant.pipeline.sourceState({ source: 'plc', state: 'connecting', units: [] });
