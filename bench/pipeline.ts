@@ -53,7 +53,7 @@ function measure(name: string, fields: object, rows: number): BenchResult {
       pipeline.push('bench', chunk);
     }
   });
-  pipeline.stop();
+  void pipeline.stop();
   return { name, value: cost / (chunks.length * rows), unit: 'µs/reading', target: TARGET_US };
 }
 

@@ -27,10 +27,6 @@ export class Accounts {
     return Object.fromEntries(this.#totals);
   }
 
-  get changed(): boolean {
-    return this.#deltas.size > 0;
-  }
-
   /** Since the last call: what travels to the ledger with the next append. */
   takeDeltas(): CommitCounts[] {
     const deltas = [...this.#deltas].map(([source, account]) => ({ source, ...account }));

@@ -5,12 +5,15 @@ import { type Chunk, jsonValue, type PlainValue, type ValueType, valueReader } f
 import type { Clock } from '../runtime/clock.ts';
 
 const SECOND_MS = 1000;
+/** While the cache takes nothing (a full disk) originals wait in memory; beyond this they are counted only. */
+const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 const text = new TextEncoder();
 
 export class DeadLetters {
   readonly #limits: PipelineConfig['deadLetters'];
   readonly #clock: Clock;
   #waiting: DeadLetter[] = [];
+  #waitingBytes = 0;
   /** Letters of each source in the current second. */
   readonly #recent = new Map<string, { sinceMs: number; count: number }>();
   #uncounted = 0;
@@ -25,10 +28,6 @@ export class DeadLetters {
     return this.#uncounted;
   }
 
-  get waiting(): boolean {
-    return this.#waiting.length > 0;
-  }
-
   /** Whether one more of this source may be kept now; counts it. */
   admits(source: string): boolean {
     const nowMs = this.#clock.monoMs();
@@ -37,7 +36,7 @@ export class DeadLetters {
       recent = { sinceMs: nowMs, count: 0 };
       this.#recent.set(source, recent);
     }
-    if (recent.count >= this.#limits.perSecondMax) {
+    if (recent.count >= this.#limits.perSecondMax || this.#waitingBytes >= WAITING_BYTES_MAX) {
       this.#uncounted++;
       return false;
     }
@@ -50,17 +49,20 @@ export class DeadLetters {
     const bytes = typeof original === 'string' ? text.encode(original.slice(0, this.#limits.bytesMax)) : original;
     // A copy: the caller may use its buffer again.
     const kept = bytes.slice(0, this.#limits.bytesMax);
+    this.#waitingBytes += kept.length;
     this.#waiting.push({ atMs: this.#clock.wallMs(), source, subject, reason, original: kept });
   }
 
   take(): DeadLetter[] {
     const taken = this.#waiting;
     this.#waiting = [];
+    this.#waitingBytes = 0;
     return taken;
   }
 
   giveBack(letters: readonly DeadLetter[]): void {
     this.#waiting = [...letters, ...this.#waiting];
+    for (const { original } of letters) this.#waitingBytes += original.length;
   }
 }
 

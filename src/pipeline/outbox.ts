@@ -21,6 +21,7 @@ const ROWS_SMALL_MAX = 1024;
 const JOIN_MS = 50;
 /** tag 4, time 8, value 8, quality 1. */
 const ROW_BYTES = 21;
+const ALARMS_WAITING_MAX = 10_000;
 
 type Counts = Readonly<Partial<Record<Outcome, number>>>;
 
@@ -37,6 +38,9 @@ export class Outbox {
   #cleared = new Set<string>();
   #alarms: AlarmRow[] = [];
   #timer: Timer | undefined;
+  #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  /** Why the cache takes nothing any more. */
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(
     cache: Pick<CacheClient, 'append' | 'uncommittedBytes' | 'uncommittedBytesMax'>,
@@ -54,7 +58,7 @@ export class Outbox {
 
   /** Whether a chunk of so many rows would be taken now. */
   hasRoom(rows: number): boolean {
-    if (this.#held !== undefined) return false;
+    if (this.#held !== undefined || this.#failure !== undefined) return false;
     const waiting = (this.#joined.length + rows) * ROW_BYTES;
     return this.#cache.uncommittedBytes() + waiting <= this.#cache.uncommittedBytesMax;
   }
@@ -78,6 +82,9 @@ export class Outbox {
   }
 
   alarm(row: AlarmRow): void {
+    // A flapping alarm on a full disk: of each alarm only its last change is kept.
+    if (this.#alarms.length >= ALARMS_WAITING_MAX)
+      this.#alarms = [...new Map(this.#alarms.map((each) => [each.id, each])).values()];
     this.#alarms.push(row);
     this.flushSoon();
   }
@@ -98,24 +105,40 @@ export class Outbox {
   /** Hands over all that waits, in order. What the cache does not take now is tried again soon. */
   flush(): void {
     this.stop();
+    if (this.#failure !== undefined || !this.#sendAll()) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const { resolve } of waiters) resolve();
+  }
+
+  /** Resolves when the cache has taken all that waits; rejects when it takes nothing any more. */
+  emptied(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure.error);
+      this.#waiters.push({ resolve, reject });
+      this.flush();
+    });
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #sendAll(): boolean {
     // What is joined came before what is held: `readings` holds a chunk only after it flushed the joined ones, or could not.
     if (this.#joined.length > 0) {
-      if (!this.#send(this.#joined.copy())) return;
+      if (!this.#send(this.#joined.copy())) return false;
       this.#joined.reset();
     }
     const held = this.#held;
     if (held !== undefined) {
       if (!held.isCounted) this.#count(held.source, held.counts, held.receipts);
       held.isCounted = true;
-      if (!this.#send(held.chunk)) return;
+      if (!this.#send(held.chunk)) return false;
       this.#held = undefined;
     }
-    this.#send(undefined);
-  }
-
-  stop(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    return this.#send(undefined);
   }
 
   #count(source: string, counts: Counts, receipts: readonly Receipt[]): void {
@@ -139,8 +162,8 @@ export class Outbox {
     } catch (thrown) {
       this.#accounts.giveBack(counts);
       this.#letters.giveBack(deadLetters);
-      if (codeOf(thrown) !== 'cache.busy') throw thrown;
-      this.flushSoon();
+      if (codeOf(thrown) === 'cache.busy') this.flushSoon();
+      else this.#fail(thrown);
       return false;
     }
     this.#alarms = [];
@@ -148,6 +171,13 @@ export class Outbox {
     this.#released = new Map();
     this.#cleared = new Set();
     return true;
+  }
+
+  /** The cache is closed, or its disk is broken: the daemon ends by that. Here nobody may be told that anything is safe. */
+  #fail(error: unknown): void {
+    this.#failure = { error };
+    for (const { reject } of this.#waiters) reject(error);
+    this.#waiters = [];
   }
 
   #receiptChanges(): Pick<Append, 'receipts'> {

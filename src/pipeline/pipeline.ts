@@ -15,7 +15,7 @@
 import type { AlarmRow, CacheClient, Receipt } from '../cache/types.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { Chunk } from '../reading.ts';
-import type { Clock } from '../runtime/clock.ts';
+import { type Clock, sleep } from '../runtime/clock.ts';
 import { Accounts } from './accounts.ts';
 import { LimitAlarms } from './alarm.ts';
 import { AlarmBook } from './alarm-book.ts';
@@ -27,6 +27,8 @@ import type { TagRegistry } from './registry.ts';
 import { SourceAlarms, type SourceHealth } from './source-alarms.ts';
 import { type RejectReason, timeLimits, validate } from './validate.ts';
 
+/** A cache that is only busy has room again after its next commit; a full disk would keep us for ever. */
+const STOP_MS = 3_000;
 /** Kinds of reasons that are counted by name. */
 const REASONS_MAX = 64;
 
@@ -132,9 +134,9 @@ export class Pipeline {
   }
 
   /** Resolves when everything pushed before is on disk; rejects when it never will be. */
-  durable(): Promise<void> {
-    this.#outbox.flush();
-    return this.#options.cache.committed();
+  async durable(): Promise<void> {
+    await this.#outbox.emptied();
+    await this.#options.cache.committed();
   }
 
   /** What the runner knows of a source: its faults are alarms. */
@@ -168,10 +170,13 @@ export class Pipeline {
     return this.#reasons;
   }
 
-  /** Hands over what still waits. Nothing may be pushed afterwards; the cache is still open. */
-  stop(): void {
+  /** Hands over what still waits, as far as the cache takes it in time. Nothing may be pushed afterwards. */
+  async stop(): Promise<void> {
     this.#sourceAlarms.stop();
-    this.#outbox.flush();
+    const timeUp = new AbortController();
+    const handedOver = this.#outbox.emptied().catch(() => {}); // a broken cache is reported by itself
+    await Promise.race([handedOver, sleep(this.#options.clock, STOP_MS, timeUp.signal).catch(() => {})]);
+    timeUp.abort();
     this.#outbox.stop();
   }
 

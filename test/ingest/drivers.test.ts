@@ -79,7 +79,7 @@ sources:
   });
   stop = async () => {
     await ingest?.stop();
-    pipeline.stop();
+    await pipeline.stop();
     server.close();
     rmSync(folder, { recursive: true });
   };

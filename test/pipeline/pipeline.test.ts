@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { SluiceError } from '../../src/errors.ts';
 import { Quality, THINNED } from '../../src/reading.ts';
 import { chunkOf, Plant, START_MS } from './plant.ts';
 
@@ -171,6 +172,61 @@ describe('what is refused', () => {
     expect(plant.cache.ledger()).toEqual({ received: 3_003, rejected: 1, duplicate: 0, thinned: 0, accepted: 3_002 });
   });
 
+  test('while the cache takes nothing, originals and repeats of alarms stay within bounds', () => {
+    const plant = new Plant({ deadLetters: { perSecondMax: 10_000 } });
+    const tag = plant.tag('t', 'float64', { alarm: { hi: { limit: 10 } } });
+    plant.cache.isBusy = true;
+    for (let i = 0; i < 200; i++) plant.pipeline.reject('plc', 'topic', new Uint8Array(65_536), 'is no JSON');
+    for (let i = 0; i < 600; i++)
+      plant.push(...Array.from({ length: 6 }, (_, at) => ({ tag, value: at % 2 === 0 ? 11 : 1 })));
+    plant.cache.isBusy = false;
+    plant.flush();
+    expect(plant.cache.letters()).toHaveLength(64);
+    expect(plant.cache.ledger()).toMatchObject({ received: 3_800, rejected: 200, accepted: 3_600 });
+    expect(plant.cache.alarms().length).toBeLessThanOrEqual(10_000);
+    expect(plant.cache.alarms().at(-1)).toMatchObject({ id: 'plc/t:hi', state: 'cleared' });
+  });
+
+  test('nothing is called durable while the cache has not taken it', async () => {
+    const plant = new Plant();
+    plant.push({ tag: plant.tag('a'), value: 1 });
+    plant.cache.isBusy = true;
+    let isDurable = false;
+    const durable = plant.pipeline.durable().then(() => {
+      isDurable = true;
+    });
+    plant.flush();
+    await Promise.resolve();
+    expect([isDurable, plant.cache.commits]).toEqual([false, 0]);
+    plant.cache.isBusy = false;
+    plant.flush();
+    await durable;
+    expect([plant.cache.appends.length, plant.cache.commits]).toEqual([1, 1]);
+  });
+
+  test('a cache that is closed makes nothing durable, takes nothing more, and throws nowhere else', async () => {
+    const plant = new Plant();
+    const a = plant.tag('a');
+    plant.push({ tag: a, value: 1 });
+    plant.cache.append = () => {
+      throw new SluiceError('cache.closed', 'stop', 'the disk is broken');
+    };
+    plant.flush();
+    await expect(plant.pipeline.durable()).rejects.toMatchObject({ code: 'cache.closed' });
+    expect(plant.push({ tag: a, value: 2 })).toBe(false);
+    await plant.pipeline.stop();
+  });
+
+  test('stopping waits for a busy cache, but not for ever', async () => {
+    const plant = new Plant();
+    plant.push({ tag: plant.tag('a'), value: 1 });
+    plant.cache.isBusy = true;
+    const stopped = plant.pipeline.stop();
+    plant.clock.advance(3_000);
+    await stopped;
+    expect(plant.cache.appends).toHaveLength(0);
+  });
+
   test('duplicates are counted as such', () => {
     const plant = new Plant();
     plant.pipeline.duplicate('plc');
@@ -214,7 +270,7 @@ test('the account adds up after every commit, whatever comes', () => {
         }
       }
       plant.cache.isBusy = false;
-      plant.pipeline.stop();
+      void plant.pipeline.stop();
       expect(plant.cache.ledger().received).toBe(sent);
     }),
     { numRuns: 200 },
