@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
 import { modbus } from '../../../drivers/modbus/index.ts';
 
 const source = (tag: Record<string, unknown>, rest: Record<string, unknown> = {}) => ({
@@ -112,5 +114,21 @@ describe('settings', () => {
         ],
       }),
     ).toThrow(/x .*is there twice/);
+  });
+
+  test('take the example of the manual', async () => {
+    const manual = await readFile(new URL('../../../drivers/modbus/README.md', import.meta.url), 'utf8');
+    const { sources } = parse(/```yaml\n(.*?)```/s.exec(manual)?.[1] ?? '');
+    const { driver, ...settings } = sources.boiler;
+    expect(driver).toBe('modbus');
+    const { groups } = prepare(settings);
+    expect(groups.flatMap(({ tags }) => tags).map(({ name, type }) => `${name} ${type}`)).toEqual([
+      'flow_temp float32',
+      'energy uint64',
+      'pump_on bool',
+      'overheat bool',
+      'serial text',
+      'outdoor float64',
+    ]);
   });
 });

@@ -215,6 +215,24 @@ describe('a connection', () => {
   });
 });
 
+test('a connect that is not answered in time fails, and leaves nothing behind', async () => {
+  const hasty: Clock = {
+    wallMs: () => systemClock.wallMs(),
+    monoMs: () => systemClock.monoMs(),
+    synced: () => true,
+    after(_, callback) {
+      callback();
+      return { cancel: () => {} };
+    },
+  };
+  await expect(start((asked) => reply(asked), { connectTimeout: '250ms' }, hasty)).rejects.toMatchObject({
+    code: 'modbus.connect',
+    recovery: 'retry',
+    message: expect.stringMatching(/no answer in 250 ms/),
+  });
+  expect(slave?.sockets.size).toBe(0);
+});
+
 describe('a silent unit', () => {
   const five = [1, 2, 3].map((unit) => ({
     unit,

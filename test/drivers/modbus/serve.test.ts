@@ -93,7 +93,7 @@ describe("against modbus-serial's server", () => {
     const tags = Array.from({ length: 100 }, (_, i) => ({ name: `r${i}`, register: `holding:${i * 20}` }));
     const { session, values } = await openModbus({ transport, window: 16, units: [{ unit: 1, tags }] });
     const expected = Object.fromEntries(tags.map(({ name }, i) => [name, i * 20]));
-    for (let round = 0; round < 20; round++) expect(await values()).toEqual(expected);
+    for (let round = 0; round < 5; round++) expect(await values()).toEqual(expected);
     await session.close();
   });
 });
