@@ -21,7 +21,7 @@ const ED25519_PUBLIC = Buffer.from('302a300506032b6570032100', 'hex');
 const X25519_PRIVATE = Buffer.from('302e020100300506032b656e04220420', 'hex');
 const X25519_PUBLIC = Buffer.from('302a300506032b656e032100', 'hex');
 /** Parsed public keys kept; a cloud with more devices parses some again (30 µs each). */
-const PUBLIC_KEYS_CACHED_MAX = 4096;
+const SIGNER_KEYS_CACHED_MAX = 4096;
 
 /** Every kind of message signs under its own string, so that none can stand for another. */
 export type SignLabel =
@@ -36,7 +36,7 @@ export type SignLabel =
   | 'SLC1-ena\0';
 
 const privateKeys = new WeakMap<Uint8Array, KeyObject>();
-const publicKeys = new Map<string, KeyObject>();
+const signerKeys = new Map<string, KeyObject>();
 
 function privateKey(prefix: Buffer, secret: Uint8Array): KeyObject {
   let key = privateKeys.get(secret);
@@ -49,14 +49,14 @@ function privateKey(prefix: Buffer, secret: Uint8Array): KeyObject {
   return key;
 }
 
-function publicKey(prefix: Buffer, raw: Uint8Array): KeyObject {
-  const name = prefix.length + hex(raw) + (prefix === X25519_PUBLIC ? 'x' : 'e');
-  let key = publicKeys.get(name);
+function signerKeyObject(raw: Uint8Array): KeyObject {
+  const name = hex(raw);
+  let key = signerKeys.get(name);
   if (key === undefined) {
-    key = createPublicKey({ key: Buffer.concat([prefix, raw]), format: 'der', type: 'spki' });
-    const oldest = publicKeys.keys().next().value;
-    if (publicKeys.size >= PUBLIC_KEYS_CACHED_MAX && oldest !== undefined) publicKeys.delete(oldest);
-    publicKeys.set(name, key);
+    key = createPublicKey({ key: Buffer.concat([ED25519_PUBLIC, raw]), format: 'der', type: 'spki' });
+    const oldest = signerKeys.keys().next().value;
+    if (signerKeys.size >= SIGNER_KEYS_CACHED_MAX && oldest !== undefined) signerKeys.delete(oldest);
+    signerKeys.set(name, key);
   }
   return key;
 }
@@ -78,7 +78,7 @@ export function verifyMessage(
   signer: Uint8Array,
 ): boolean {
   if (!hasCanonicalS(signature)) return false;
-  return verify(null, labelledMessage(label, message), publicKey(ED25519_PUBLIC, signer), signature);
+  return verify(null, labelledMessage(label, message), signerKeyObject(signer), signature);
 }
 
 /** @throws key.weak for a bad public key or a result of zero bytes. */

@@ -11,6 +11,7 @@
  */
 import nacl from 'tweetnacl';
 import { codeOf, SluiceError } from '../errors.ts';
+import { ROWS_MAX } from './block.ts';
 import { ByteReader, ByteWriter, concat } from './bytes.ts';
 import { LANES, type Lane } from './classes.ts';
 import { type Codec, decompress, isCodec, PLAIN_BYTES_MAX } from './compress.ts';
@@ -21,6 +22,7 @@ import { labelled, sha512 } from './hash.ts';
 import { DEVICE_BYTES, type DeviceKey, KID_BYTES, type PublicKey } from './keys.ts';
 import { decodePayload, type Payload } from './payload.ts';
 
+export { ROWS_MAX } from './block.ts';
 export { CODEC } from './compress.ts';
 
 const MAGIC = 0x534c_4331;
@@ -28,7 +30,6 @@ export const SUITE = 1;
 export const HEADER_BYTES = 104;
 export const OVERHEAD_BYTES = HEADER_BYTES + nacl.secretbox.overheadLength + SIGNATURE_BYTES;
 export const ENVELOPE_BYTES_MAX = 8 * 1024 * 1024;
-export const ROWS_MAX = 100_000;
 export const BATCH_ID_BYTES = 16;
 const KEY_BYTES = 32;
 const DIGEST_BYTES = 32;

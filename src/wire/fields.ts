@@ -1,5 +1,31 @@
 /** Strict reading of JSON objects that came from outside: every key known, every value of its type and in its bounds. */
-import { SluiceError } from '../errors.ts';
+import { isSluiceError, SluiceError } from '../errors.ts';
+
+/** Recovery discard: the row will not get better. */
+export const CONTROL_MALFORMED = 'control.malformed';
+/** Of run, boot and tag. */
+export const ID_BYTES = 16;
+/** Of names and conditions, in UTF-16 units. */
+export const NAME_MAX = 1024;
+/** Of sentences for people. */
+export const TEXT_MAX = 1024;
+/** A row with so many ranges stays below its 64 KiB: 2 × 16 digits and 20 bytes of JSON each. */
+export const GAP_RANGES_MAX = 1000;
+
+export function typeOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
+}
+
+/** Whatever the parts below throw, as one code. */
+export function refusing<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    if (isSluiceError(cause) && cause.code.startsWith('control.')) throw cause;
+    const message = cause instanceof Error ? cause.message : 'not understood';
+    throw new SluiceError(CONTROL_MALFORMED, 'discard', message, { cause });
+  }
+}
 
 export class Fields {
   readonly #fields: ReadonlyMap<string, unknown>;

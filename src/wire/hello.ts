@@ -8,7 +8,7 @@
  *
  * Signatures: "SLC1-hel\0" and "SLC1-hla\0" ‖ SHA512(all before).
  */
-import { SluiceError } from '../errors.ts';
+import { isSluiceError, SluiceError } from '../errors.ts';
 import { ByteReader, ByteWriter, concat, malformed, sameBytes } from './bytes.ts';
 import { CLASSES, type ClassNumber, isClassNumber } from './classes.ts';
 import { SIGNATURE_BYTES, type SignLabel, signMessage, verifyMessage } from './crypto.ts';
@@ -215,7 +215,7 @@ function understood<T>(read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    if (cause instanceof SluiceError && cause.code.startsWith('hello.')) throw cause;
+    if (isSluiceError(cause) && cause.code.startsWith('hello.')) throw cause;
     throw malformedHello('not understood', cause);
   }
 }

@@ -52,9 +52,11 @@ export class TextsWriter {
   }
 }
 
-export function readDictionary(cursor: Cursor): string[] {
+/** @param rows a block has at most a text a row. */
+export function readDictionary(cursor: Cursor, rows: number): string[] {
   const texts: string[] = [];
   while (cursor.remaining > 0) {
+    if (texts.length >= rows) throw malformedBlock('more texts than rows');
     const length = cursor.varint();
     if (length > TEXT_BYTES_MAX || length > cursor.remaining) throw malformedBlock('a text longer than its bytes');
     texts.push(decodeUtf8(cursor.bytes.subarray(cursor.at, cursor.at + length)));
