@@ -86,6 +86,13 @@ sources:
     expect(config.cache.path).toBe(join(folder, 'data/cache.db'));
   });
 
+  test('leaves a key alone that a credential gave in place of its file name', () => {
+    file('device-key', '{"kind":"sluice-device-key"}\n');
+    const uplink = `uplink: { url: "https://cloud.example.com", keys: { device: "\${credential:device-key}", cloud: cloud.json } }`;
+    const config = loadConfig(file('sluice.yaml', boiler() + uplink), fakeDrivers, { CREDENTIALS_DIRECTORY: folder });
+    expect(config.uplink?.keys).toEqual({ device: '{"kind":"sluice-device-key"}', cloud: join(folder, 'cloud.json') });
+  });
+
   test('keeps anchors and merge keys', () => {
     const path = file(
       'sluice.yaml',
