@@ -1,9 +1,10 @@
 /** What the cache shows to the rest of the gateway. The implementation on the main thread is `client.ts`. */
 import type { TagFields } from '../config/fields.ts';
 import type { Chunk, TagDefinition } from '../reading.ts';
+import type { HeldGap } from '../wire/answer.ts';
 import type { ClassNumber, Lane } from '../wire/classes.ts';
 import type { AlarmRow } from '../wire/control.ts';
-import type { HelloAnswer } from '../wire/hello.ts';
+import type { HelloAnswer, HelloRun } from '../wire/hello.ts';
 import type { CloudPublic } from '../wire/keys.ts';
 import type { Range, RangeSet } from '../wire/ranges.ts';
 
@@ -119,16 +120,15 @@ export interface AckedAnswer {
   readonly rows: number;
   readonly duplicates: number;
   readonly incarnation: string;
+  /** Rows that a GAP in the batch wrote off and the cloud holds all the same. */
+  readonly heldGaps?: readonly HeldGap[] | undefined;
 }
 
 /** A page of runs to ask the cloud about, with the marks as they are now. */
 export interface HelloQuestion {
   readonly id: string;
   readonly target: string;
-  readonly runs: readonly {
-    readonly run: string;
-    readonly classes: readonly { readonly class: ClassNumber; readonly range: Range }[];
-  }[];
+  readonly runs: readonly HelloRun[];
   /** Give it to `helloRuns` for the next page; undefined on the last. */
   readonly next: number | undefined;
 }

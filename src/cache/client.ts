@@ -1,0 +1,311 @@
+/** The cache as the main thread sees it: hands over buffers, never waits for the disk, knows what is committed. */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { CacheConfig } from '../config/cache.ts';
+import { SluiceError } from '../errors.ts';
+import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
+import { bytesOf, Outbox } from './outbox.ts';
+import {
+  type Call,
+  type CallArguments,
+  type CallResult,
+  type FromWorker,
+  fromFacts,
+  type ToWorker,
+  type WorkerOptions,
+} from './protocol.ts';
+import type { TargetConfig } from './targets.ts';
+import type {
+  AckedAnswer,
+  Append,
+  CacheClient,
+  CacheTag,
+  ClosedWindows,
+  CutRequest,
+  HelloAnswer,
+  HelloQuestion,
+  HotState,
+} from './types.ts';
+
+export interface CacheOptions {
+  /** Of this program, for RUN_OPEN. */
+  readonly version: string;
+  /** Why the process started, for RUN_OPEN; default `start`. */
+  readonly reason?: string;
+  readonly targets: readonly TargetConfig[];
+  /** Signs batches; without it nothing is cut. */
+  readonly device?: DeviceKey;
+}
+
+const CLOSED = 'the cache has stopped';
+/** Sources are told to wait before appends have to be refused. */
+const ACCEPTING_SHARE = 0.75;
+
+/** @throws cache.locked, cache.newer, cache.corrupt, cache.disk (stop) */
+export async function openCache(config: CacheConfig, options: CacheOptions): Promise<CacheClient> {
+  const { version, reason = 'start', targets, device } = options;
+  const workerData: WorkerOptions = { config, targets, version, reason, device: device && formatDeviceKey(device) };
+  const worker = new Worker(workerFile(), { workerData, name: 'cache' });
+  const client = new Client(worker, config.uncommittedBytesMax);
+  await client.ready;
+  return client;
+}
+
+/** The built worker, also when this file runs from source under a test runner: threads do not share its loader. */
+function workerFile(): URL {
+  const here = import.meta.url;
+  const file = here.endsWith('.ts') ? new URL('../../dist/src/cache/worker.js', here) : new URL('./worker.js', here);
+  if (existsSync(file)) return file;
+  throw new SluiceError('cache.not_built', 'stop', `${fileURLToPath(file)} does not exist`, {
+    hint: 'Run npm run build.',
+  });
+}
+
+interface Waiter {
+  readonly seq: number;
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+class Client implements CacheClient {
+  readonly uncommittedBytesMax: number;
+  readonly ready: Promise<void>;
+  readonly failed: Promise<never>;
+  run: Uint8Array = new Uint8Array();
+  boot: Uint8Array = new Uint8Array();
+  readonly #worker: Worker;
+  readonly #outbox = new Outbox();
+  readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #listeners: ((windows: ClosedWindows) => void)[] = [];
+  /** Bytes of each append that is not committed, in order. */
+  #uncommitted: { seq: number; bytes: number }[] = [];
+  #uncommittedBytes = 0;
+  #waiters: Waiter[] = [];
+  #seq = 0;
+  #committedSeq = 0;
+  #hurry = false;
+  #flushing = false;
+  #nextCall = 1;
+  #ended: Error | undefined;
+  #closing = false;
+  readonly #fail: (error: Error) => void;
+
+  constructor(worker: Worker, uncommittedBytesMax: number) {
+    this.#worker = worker;
+    this.uncommittedBytesMax = uncommittedBytesMax;
+    const failed = withResolvers<never>();
+    this.failed = failed.promise;
+    // Whoever awaits it gets the error; nobody has to.
+    this.failed.catch(() => {});
+    this.#fail = failed.reject;
+    const ready = withResolvers<void>();
+    this.ready = ready.promise;
+    this.failed.catch(ready.reject);
+    worker.on('message', (message: FromWorker) => {
+      if (message.type === 'ready') {
+        this.run = message.run;
+        this.boot = message.boot;
+        ready.resolve();
+      } else this.#receive(message);
+    });
+    worker.on('error', (error) => this.#end(error));
+    worker.on('exit', () => this.#end(ended(CLOSED)));
+  }
+
+  registerTag({ index, source, definition, fields, periodMs }: CacheTag): void {
+    this.#post({
+      type: 'tag',
+      tag: { index, source, definition, fields: { priority: fields.priority, ttl: fields.ttl }, periodMs },
+    });
+  }
+
+  append(append: Append): void {
+    if (this.#closing) throw ended('the cache is closed');
+    if (this.#ended !== undefined) throw this.#ended;
+    const bytes = bytesOf(append);
+    if (this.#uncommittedBytes + bytes > this.uncommittedBytesMax && this.#uncommittedBytes > 0) {
+      throw new SluiceError('cache.busy', 'retry', 'too many readings wait to be committed', {
+        hint: 'The disk is slower than the sources, or full. Lower the rates or raise cache.uncommittedBytesMax.',
+      });
+    }
+    this.#outbox.add(append);
+    this.#seq++;
+    this.#uncommittedBytes += bytes;
+    this.#uncommitted.push({ seq: this.#seq, bytes });
+    this.#flushSoon();
+  }
+
+  committed(): Promise<void> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    if (this.#committedSeq >= this.#seq) return Promise.resolve();
+    const last = this.#waiters.at(-1);
+    if (last?.seq === this.#seq) return last.promise;
+    const waiter = { seq: this.#seq, ...withResolvers<void>() };
+    this.#waiters.push(waiter);
+    this.#hurry = true;
+    this.#flushSoon();
+    return waiter.promise;
+  }
+
+  uncommittedBytes(): number {
+    return this.#uncommittedBytes;
+  }
+  accepting(): boolean {
+    return (
+      this.#ended === undefined && !this.#closing && this.#uncommittedBytes < this.uncommittedBytesMax * ACCEPTING_SHARE
+    );
+  }
+
+  receipts(source: string) {
+    return this.#call('receipts', source);
+  }
+  saveHot(state: HotState): void {
+    this.#call('saveHot', state).catch(() => {});
+  }
+  loadHot() {
+    return this.#call('loadHot');
+  }
+  cut(request: CutRequest) {
+    return this.#call('cut', request);
+  }
+  acknowledge(batchId: string, answer: AckedAnswer) {
+    return this.#call('acknowledge', batchId, answer);
+  }
+  release(batchId: string) {
+    return this.#call('release', batchId);
+  }
+  refuse(batchId: string, reason: string) {
+    return this.#call('refuse', batchId, reason);
+  }
+  helloRuns(target: string, page = 0) {
+    return this.#call('helloRuns', target, page);
+  }
+  hello({ id, target }: HelloQuestion, answer: HelloAnswer) {
+    return this.#call('hello', { id, target }, answer);
+  }
+  setRecipient(...args: CallArguments<'setRecipient'>): void {
+    this.#call('setRecipient', ...args).catch(() => {});
+  }
+  forgetDictionary(target: string) {
+    return this.#call('forgetDictionary', target);
+  }
+  backlog(target: string) {
+    return this.#call('backlog', target);
+  }
+  stats() {
+    return this.#call('stats');
+  }
+  onWindows(listener: (windows: ClosedWindows) => void): void {
+    if (this.#listeners.push(listener) === 1) this.#post({ type: 'watchWindows' });
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#ended !== undefined) throw this.#ended;
+    this.#flush();
+    const id = this.#nextCall++;
+    const done = await this.#ask(id, { type: 'close', id });
+    await this.#worker.terminate();
+    if (done !== true)
+      throw new SluiceError('cache.full', 'retry', 'the last readings could not be committed: the disk is full');
+  }
+
+  #call<C extends Call>(call: C, ...args: CallArguments<C>): Promise<CallResult<C>> {
+    const id = this.#nextCall++;
+    // The worker answers a call with what the core's method returns.
+    return this.#ask(id, { type: 'call', id, call, args }) as Promise<CallResult<C>>;
+  }
+
+  #ask(id: number, message: ToWorker): Promise<unknown> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject });
+      this.#post(message);
+    });
+  }
+
+  /** At the end of this round of the event loop: what one burst of input brings goes in one message. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#ended !== undefined) return;
+    const hurry = this.#hurry;
+    this.#hurry = false;
+    if (this.#outbox.empty) {
+      if (hurry) this.#post({ type: 'hurry' });
+      return;
+    }
+    const { appends, transfer } = this.#outbox.take();
+    this.#post({ type: 'append', seq: this.#seq, appends, hurry }, transfer);
+  }
+
+  #post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
+    if (this.#ended === undefined) this.#worker.postMessage(message, transfer);
+  }
+
+  #receive(message: Exclude<FromWorker, { type: 'ready' }>): void {
+    switch (message.type) {
+      case 'committed':
+        this.#committedUpTo(message.seq);
+        break;
+      case 'windows':
+        for (const windows of message.windows) for (const listener of this.#listeners) listener(windows);
+        break;
+      case 'result':
+        this.#calls.get(message.id)?.resolve(message.value);
+        this.#calls.delete(message.id);
+        break;
+      case 'error':
+        this.#calls.get(message.id)?.reject(fromFacts(message.error));
+        this.#calls.delete(message.id);
+        break;
+      case 'failed':
+        this.#end(fromFacts(message.error));
+        break;
+    }
+  }
+
+  #committedUpTo(seq: number): void {
+    this.#committedSeq = Math.max(this.#committedSeq, seq);
+    const open = this.#uncommitted.findIndex((each) => each.seq > seq);
+    const done = open < 0 ? this.#uncommitted : this.#uncommitted.slice(0, open);
+    this.#uncommitted = open < 0 ? [] : this.#uncommitted.slice(open);
+    for (const { bytes } of done) this.#uncommittedBytes -= bytes;
+    const served = this.#waiters.filter((waiter) => waiter.seq <= seq);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.seq > seq);
+    for (const { resolve } of served) resolve();
+  }
+
+  #end(error: Error): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    for (const { reject } of this.#waiters) reject(error);
+    this.#waiters = [];
+    for (const { reject } of this.#calls.values()) reject(error);
+    this.#calls.clear();
+    if (!this.#closing || error.message !== CLOSED) this.#fail(error);
+  }
+}
+
+function ended(message: string): SluiceError {
+  return new SluiceError('cache.closed', 'stop', message);
+}
+
+/** Promise.withResolvers is newer than the oldest Node we run on. */
+function withResolvers<T>() {
+  let resolve!: (value: T) => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}

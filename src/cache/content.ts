@@ -1,0 +1,93 @@
+/** Blocks of either form, readings by column or records, seen alike: as numbered rows that can be cut and counted. */
+
+import { SluiceError } from '../errors.ts';
+import { type BlockColumns, decodeBlock, encodeBlock, rangesOf, selectRows } from '../wire/block.ts';
+import { holdsReadings } from '../wire/classes.ts';
+import { count, type Range, type RangeSet } from '../wire/ranges.ts';
+import { decodeRecords, encodeRecords } from '../wire/records.ts';
+import type { TagBook } from './books.ts';
+import { BLOCK_ROWS_MAX, type BlockRow, type SourceCounts } from './store.ts';
+
+export type Content =
+  | { readonly kind: 'readings'; readonly columns: BlockColumns }
+  | { readonly kind: 'records'; readonly n0: number; readonly records: readonly object[] };
+
+export function rangeOf({ n0, rows }: Pick<BlockRow, 'n0' | 'rows'>): Range {
+  return { from: n0, to: n0 + rows - 1 };
+}
+
+/** @throws SluiceError (discard) when the bytes are not what was written. */
+export function decodeContent(row: BlockRow, bytes: Uint8Array | undefined): Content {
+  if (bytes === undefined) throw new SluiceError('cache.block_missing', 'discard', 'a block without its content');
+  if (!holdsReadings(row.class)) {
+    const records = decodeRecords(bytes, { rowsMax: BLOCK_ROWS_MAX });
+    requireRows(records.length, row.rows);
+    return { kind: 'records', n0: row.n0, records: records as object[] }; // decodeRecords gives nothing else
+  }
+  const columns = decodeBlock(bytes, { rowsMax: BLOCK_ROWS_MAX });
+  const [first] = rangesOf(columns);
+  requireRows(columns.rows, row.rows);
+  if (first?.from !== row.n0)
+    throw new SluiceError('cache.block_foreign', 'discard', 'a block in the place of another');
+  return { kind: 'readings', columns };
+}
+
+function requireRows(found: number, expected: number): void {
+  if (found !== expected)
+    throw new SluiceError('cache.block_foreign', 'discard', `${found} rows in a block of ${expected}`);
+}
+
+/** The rows of `ranges`; undefined when there are none. */
+export function selectContent(content: Content, ranges: RangeSet): Content | undefined {
+  if (content.kind === 'readings') {
+    const columns = selectRows(content.columns, ranges);
+    return columns && { kind: 'readings', columns };
+  }
+  const [only] = ranges;
+  if (only === undefined || ranges.length > 1) throw new RangeError('records are cut one range at a time');
+  const records = content.records.slice(only.from - content.n0, only.to - content.n0 + 1);
+  return records.length === 0 ? undefined : { kind: 'records', n0: only.from, records };
+}
+
+/** A part of a block as a block of its own, with one range. */
+export function pieceOf(
+  row: BlockRow,
+  content: Content,
+  piece: Range,
+  tags: TagBook,
+): { row: BlockRow; bytes: Uint8Array } | undefined {
+  const selected = selectContent(content, [piece]);
+  if (selected === undefined) return undefined;
+  const id = row.id + piece.from - row.n0;
+  const place = { id, n0: piece.from, rows: count([piece]) };
+  if (selected.kind === 'records') {
+    const bytes = encodeRecords(selected.records);
+    return { row: { ...row, ...place, bytes: bytes.length }, bytes };
+  }
+  const bytes = encodeBlock(selected.columns);
+  const times = timesOf(selected.columns);
+  return { row: { ...row, ...place, ...times, counts: sourcesOf(selected.columns, tags), bytes: bytes.length }, bytes };
+}
+
+export function timesOf({ rows, timeMs }: BlockColumns): { firstMs: number; lastMs: number } {
+  let firstMs = Number.POSITIVE_INFINITY;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  for (let row = 0; row < rows; row++) {
+    const time = timeMs[row] as number; // in bounds
+    if (time < firstMs) firstMs = time;
+    if (time > lastMs) lastMs = time;
+  }
+  return { firstMs, lastMs };
+}
+
+export function sourcesOf({ tags: directory }: Pick<BlockColumns, 'tags'>, tags: TagBook): SourceCounts {
+  const sources = new Map<number, number>();
+  for (const { tag, counts } of directory) {
+    const source = tags.sourceOf(tag);
+    sources.set(
+      source,
+      counts.reduce((sum, each) => sum + each, sources.get(source) ?? 0),
+    );
+  }
+  return [...sources];
+}

@@ -1,0 +1,94 @@
+/**
+ * Opens the cache's file for writing. Order matters: look at the schema version before anything is touched, then WAL and
+ * FULL, then a checkpoint that must succeed (after a failed fsync, pages that look clean may never have reached the
+ * disk; rewriting all of them is the only way to know), then the migrations.
+ */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { isSluiceError, SluiceError } from '../errors.ts';
+import { diskError } from './disk-error.ts';
+import { DATABASE_FILE } from './folder.ts';
+import { APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION } from './schema.ts';
+
+/** Another process may read; it never holds a lock for long. */
+const BUSY_TIMEOUT_MS = 5000;
+/** 4 MB: what a crash leaves to be replayed, and how much of the card the WAL covers. */
+const CHECKPOINT_PAGES = 1000;
+/** A reader that held its snapshot for long lets the WAL grow; afterwards it shrinks to this again. */
+const WAL_BYTES_KEPT = 16_000_000;
+/** Offsets in the header of a SQLite file (sqlite.org/fileformat2.html, 1.3). */
+const HEADER_BYTES = 100;
+const USER_VERSION_AT = 60;
+
+/** @throws cache.newer (stop, file untouched), cache.corrupt, cache.disk (stop) */
+export function openDatabase(folder: string): Database.Database {
+  const file = join(folder, DATABASE_FILE);
+  requireKnown(versionInHeader(file));
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(file, { timeout: BUSY_TIMEOUT_MS });
+    requireKnown(Number(db.pragma('user_version', { simple: true })));
+    prepare(db);
+    return db;
+  } catch (thrown) {
+    db?.close();
+    throw isSluiceError(thrown) ? thrown : diskError(thrown);
+  }
+}
+
+function prepare(db: Database.Database): void {
+  db.pragma('journal_mode = WAL');
+  // Said explicitly: better-sqlite3 compiles NORMAL in for WAL, which loses the last commits with the power.
+  db.pragma('synchronous = FULL');
+  db.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  db.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
+  db.pragma('temp_store = MEMORY');
+  checkpoint(db);
+  migrate(db);
+}
+
+function checkpoint(db: Database.Database): void {
+  const [result] = db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]; // its one row
+  if (result?.busy === 0) return;
+  throw new SluiceError(
+    'cache.busy_reader',
+    'stop',
+    'the cache could not be checkpointed: another process is reading it',
+    {
+      hint: 'Stop what reads the cache (sluice tail, sluice query, sqlite3) and start again.',
+    },
+  );
+}
+
+function migrate(db: Database.Database): void {
+  const from = Number(db.pragma('user_version', { simple: true }));
+  if (from === SCHEMA_VERSION) return;
+  db.transaction(() => {
+    for (const step of MIGRATIONS.slice(from)) db.exec(step);
+    db.pragma(`application_id = ${APPLICATION_ID}`);
+    db.pragma(`user_version = ${SCHEMA_VERSION}`);
+  })();
+}
+
+function requireKnown(version: number): void {
+  if (version <= SCHEMA_VERSION) return;
+  throw new SluiceError(
+    'cache.newer',
+    'stop',
+    `the cache was written by a newer Sluice (schema ${version}, this one knows ${SCHEMA_VERSION})`,
+    {
+      hint: 'Install that version again, or give this one a cache.path of its own. The file was not touched.',
+    },
+  );
+}
+
+function versionInHeader(file: string): number {
+  const header = Buffer.alloc(HEADER_BYTES);
+  const handle = openSync(file, 'r');
+  try {
+    return readSync(handle, header, 0, HEADER_BYTES, 0) === HEADER_BYTES ? header.readUInt32BE(USER_VERSION_AT) : 0;
+  } finally {
+    closeSync(handle);
+  }
+}

@@ -1,0 +1,21 @@
+/** What SQLite reports, in terms of what to do about it. */
+import { codeOf, SluiceError } from '../errors.ts';
+
+/** Errors of our own pass; SQLite's become cache.full, cache.corrupt or cache.disk. */
+export function diskError(thrown: unknown): unknown {
+  const code = codeOf(thrown);
+  if (!code.startsWith('SQLITE_')) return thrown;
+  const facts = { sqlite: code };
+  // Growing -shm or the file may also fail in the middle of a write: IOERR_SHMSIZE and IOERR_WRITE with no space left are
+  // not told apart from a broken disk here, and stopping is the safe answer to both.
+  if (code === 'SQLITE_FULL') {
+    const hint = 'Free space on the disk of cache.path, or lower cache.bytesMax. Readings wait in memory meanwhile.';
+    return new SluiceError('cache.full', 'retry', 'the disk of the cache is full', { cause: thrown, hint, facts });
+  }
+  if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
+    const hint = 'Move the cache folder aside and start again; `sluice ledger --cache` may still read the old one.';
+    return new SluiceError('cache.corrupt', 'stop', 'the cache file is damaged', { cause: thrown, hint, facts });
+  }
+  const hint = 'See the kernel log for errors of the disk. Nothing is acknowledged that may not have reached it.';
+  return new SluiceError('cache.disk', 'stop', 'the disk of the cache failed', { cause: thrown, hint, facts });
+}

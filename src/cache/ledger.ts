@@ -1,0 +1,45 @@
+/** The account of every reading that ever entered, put together from its rows. */
+import type { LedgerRow } from './store.ts';
+import { type Ledger, type SourceLedger, type TargetLedger, WRITE_OFF_REASONS } from './types.ts';
+
+const NO_READINGS: SourceLedger = { received: 0, rejected: 0, duplicate: 0, thinned: 0, accepted: 0 };
+
+/** @param targets names of those that exist now; accounts of removed ones stay readable. */
+export function ledgerOf(
+  rows: readonly LedgerRow[],
+  sources: ReadonlyMap<number, string>,
+  targets: readonly string[],
+  sinceMs: number,
+): Ledger {
+  // Maps, then fromEntries: a source may be called __proto__.
+  const bySource = new Map<string, SourceLedger>();
+  const byTarget = new Map<string, Record<string, TargetLedger>>();
+  const nameOf = (source: number) => sources.get(source) ?? `source ${source}`;
+  for (const { target, source, reason, count } of rows) {
+    if (target !== '') continue;
+    const name = nameOf(source);
+    bySource.set(name, { ...(bySource.get(name) ?? NO_READINGS), [reason]: count });
+  }
+  for (const target of new Set([...targets, ...rows.map((row) => row.target).filter((name) => name !== '')])) {
+    const mine = rows.filter((row) => row.target === target);
+    const accounts = [...bySource].map(([name, { accepted }]) => {
+      const count = (reason: string) =>
+        mine.find((row) => row.reason === reason && nameOf(row.source) === name)?.count ?? 0;
+      return [name, targetLedger(accepted, count)] as const;
+    });
+    byTarget.set(target, Object.fromEntries(accounts));
+  }
+  return { sinceMs, sources: Object.fromEntries(bySource), targets: Object.fromEntries(byTarget) };
+}
+
+function targetLedger(accepted: number, count: (reason: string) => number): TargetLedger {
+  const writtenOff = WRITE_OFF_REASONS.map((reason) => [reason, count(reason)] as const);
+  const delivered = count('delivered');
+  const pending = accepted - delivered - writtenOff.reduce((sum, [, readings]) => sum + readings, 0);
+  // The reasons are exactly the keys that fromEntries forgets.
+  return {
+    delivered,
+    pending,
+    ...(Object.fromEntries(writtenOff) as Record<(typeof WRITE_OFF_REASONS)[number], number>),
+  };
+}

@@ -1,0 +1,46 @@
+/**
+ * One writer a cache: an exclusive lock of the kernel's on a file of its own, held while the process lives and gone with
+ * it, however it ends. Nothing stale can be left behind. Who holds it stands beside it in plain text, for messages only.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { codeOf, SluiceError } from '../errors.ts';
+import { FILE_MODE, HOLDER_FILE, LOCK_FILE } from './folder.ts';
+
+export interface Lock {
+  release(): void;
+}
+
+/** @throws cache.locked (stop), naming the process that has it. */
+export function lockFolder(path: string): Lock {
+  const db = new Database(join(path, LOCK_FILE), { timeout: 0 });
+  const holderFile = join(path, HOLDER_FILE);
+  try {
+    db.pragma('journal_mode = MEMORY');
+    db.exec('BEGIN EXCLUSIVE');
+  } catch (cause) {
+    db.close();
+    if (!codeOf(cause).startsWith('SQLITE_BUSY')) throw cause;
+    throw new SluiceError('cache.locked', 'stop', `another process uses the cache ${path}: ${holder(holderFile)}`, {
+      cause,
+      hint: 'Stop it first, or give this gateway a cache.path of its own.',
+    });
+  }
+  writeFileSync(holderFile, `pid ${process.pid}\n`, { mode: FILE_MODE });
+  return {
+    release() {
+      rmSync(holderFile, { force: true });
+      db.exec('ROLLBACK');
+      db.close();
+    },
+  };
+}
+
+function holder(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    return 'it did not leave its pid';
+  }
+}

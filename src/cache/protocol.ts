@@ -1,0 +1,77 @@
+/** What goes between the main thread and the cache's worker. Errors cross as facts: an error of another thread is no instance of ours. */
+
+import type { CacheConfig } from '../config/cache.ts';
+import { asError, codeOf, isSluiceError, type Recovery, SluiceError } from '../errors.ts';
+import type { CacheCore } from './core.ts';
+import type { TargetConfig } from './targets.ts';
+import type { Append, CacheTag, ClosedWindows } from './types.ts';
+
+export interface WorkerOptions {
+  readonly config: CacheConfig;
+  readonly targets: readonly TargetConfig[];
+  /** `formatDeviceKey` text. */
+  readonly device: string | undefined;
+  readonly version: string;
+  readonly reason: string;
+}
+
+export const CALLS = [
+  'receipts',
+  'saveHot',
+  'loadHot',
+  'cut',
+  'acknowledge',
+  'release',
+  'refuse',
+  'helloRuns',
+  'hello',
+  'setRecipient',
+  'forgetDictionary',
+  'backlog',
+  'stats',
+] as const satisfies readonly (keyof CacheCore)[];
+export type Call = (typeof CALLS)[number];
+export type CallArguments<C extends Call> = Parameters<CacheCore[C]>;
+export type CallResult<C extends Call> = ReturnType<CacheCore[C]>;
+
+export type ToWorker =
+  | { readonly type: 'tag'; readonly tag: CacheTag }
+  /** `seq` is the number of the last of these appends, counted from 1. */
+  | { readonly type: 'append'; readonly seq: number; readonly appends: readonly Append[]; readonly hurry: boolean }
+  | { readonly type: 'hurry' }
+  | { readonly type: 'watchWindows' }
+  | { readonly type: 'call'; readonly id: number; readonly call: Call; readonly args: readonly unknown[] }
+  | { readonly type: 'close'; readonly id: number };
+
+export type FromWorker =
+  | { readonly type: 'ready'; readonly run: Uint8Array; readonly boot: Uint8Array }
+  | { readonly type: 'committed'; readonly seq: number }
+  | { readonly type: 'windows'; readonly windows: readonly ClosedWindows[] }
+  | { readonly type: 'result'; readonly id: number; readonly value: unknown }
+  | { readonly type: 'error'; readonly id: number; readonly error: ErrorFacts }
+  /** The last message: nothing will be committed any more. */
+  | { readonly type: 'failed'; readonly error: ErrorFacts };
+
+export interface ErrorFacts {
+  readonly code: string;
+  readonly recovery: Recovery;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly facts: Readonly<Record<string, string | number | boolean>>;
+  readonly stack: string | undefined;
+}
+
+export function errorFacts(thrown: unknown): ErrorFacts {
+  const { message, stack } = asError(thrown);
+  if (!isSluiceError(thrown))
+    return { code: codeOf(thrown), recovery: 'stop', message, hint: undefined, facts: {}, stack };
+  const { code, recovery, hint, facts } = thrown;
+  const cause = thrown.cause === undefined ? '' : `: ${asError(thrown.cause).message}`;
+  return { code, recovery, message: `${message}${cause}`, hint, facts, stack };
+}
+
+export function fromFacts({ code, recovery, message, hint, facts, stack }: ErrorFacts): SluiceError {
+  const error = new SluiceError(code, recovery, message, { facts, ...(hint === undefined ? {} : { hint }) });
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

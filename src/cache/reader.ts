@@ -1,0 +1,220 @@
+/** Questions to a cache's file, for the command line: works whether the daemon lives, hangs or is dead. */
+import type { Database } from 'better-sqlite3';
+import { type PlainValue, type TagDefinition, valueReader } from '../reading.ts';
+import type { BlockColumns } from '../wire/block.ts';
+import { hex } from '../wire/bytes.ts';
+import { CLASSES, type ClassNumber } from '../wire/classes.ts';
+import type { AlarmRow } from '../wire/control.ts';
+import { ContentDigest, type TagDigest } from '../wire/digest.ts';
+import { parseTagContent } from '../wire/tag.ts';
+import { ledgerOf } from './ledger.ts';
+import { all, ledgerRows, readColumns } from './query.ts';
+import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
+import { openSnapshot } from './snapshot.ts';
+import type { BlockRow } from './store.ts';
+import type { DeadLetter, Ledger } from './types.ts';
+import { type VerifyReport, verifyCache } from './verify.ts';
+import { readWindows, type WindowView } from './windows/read.ts';
+
+export type { VerifyReport } from './verify.ts';
+export type { WindowView } from './windows/read.ts';
+
+/** Blocks read between two looks at the clock of the writer. */
+const PAGE = 64;
+
+export interface ReadingView {
+  readonly tag: string;
+  readonly timeMs: number;
+  readonly value: PlainValue;
+  readonly quality: number;
+}
+
+export interface RunView {
+  readonly run: string;
+  readonly boot: string;
+  readonly openedMs: number;
+  readonly clean: boolean;
+}
+
+export interface PendingView {
+  readonly target: string;
+  readonly class: string;
+  readonly rows: number;
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly oldestMs: number;
+}
+
+export interface CacheReader {
+  ledger(): Ledger;
+  /** Counts everything again from the blocks. Reads the whole file. */
+  verify(): VerifyReport;
+  tags(): TagDefinition[];
+  /** The newest journaled reading of each tag whose name matches; `*` stands for anything. Deadbands leave readings out. */
+  latest(pattern?: string): ReadingView[];
+  /** In order of time. @param limit newest first when it cuts. */
+  range(tag: string, fromMs: number, toMs: number, limit?: number): ReadingView[];
+  windows(tag: string, periodMs: number, fromMs: number, toMs: number): WindowView[];
+  pending(): PendingView[];
+  runs(): RunView[];
+  alarms(): AlarmRow[];
+  /** Newest first. */
+  deadLetters(limit: number): DeadLetter[];
+  /** Content of all journaled readings by tag name, independent of their order. */
+  digest(): Map<string, TagDigest>;
+  close(): void;
+}
+
+/** @param path the cache's folder or file. @throws cache.missing, cache.older, cache.newer, cache.corrupt (stop) */
+export function readCache(path: string): CacheReader {
+  const { db, close } = openSnapshot(path);
+  const readings = new ReadingBlocks(db);
+  return {
+    ledger: () => ledgerOf(...ledgerRows(db)),
+    verify: () => verifyCache(db),
+    tags: () => readings.definitions(),
+    latest: (pattern = '*') => readings.latest(pattern),
+    range: (tag, fromMs, toMs, limit) => readings.range(tag, fromMs, toMs, limit),
+    windows: (tag, periodMs, fromMs, toMs) => readWindows(db, readings.numbersOf(tag), periodMs, fromMs, toMs),
+    pending: () => pendingOf(db),
+    runs: () =>
+      all<{ run: Uint8Array; boot: Uint8Array; openedMs: number; clean: number }>(
+        db,
+        'SELECT run, boot, opened_ms AS openedMs, clean FROM runs ORDER BY seq',
+      ).map((row) => ({ ...row, run: hex(row.run), boot: hex(row.boot), clean: row.clean === 1 })),
+    alarms: () =>
+      all<{ row: string }>(db, 'SELECT row FROM alarms ORDER BY id').map(({ row }): AlarmRow => JSON.parse(row)),
+    deadLetters: (limit) =>
+      all<DeadLetter>(
+        db,
+        'SELECT at_ms AS atMs, source, subject, reason, original FROM dead_letters ORDER BY id DESC LIMIT ?',
+        limit,
+      ),
+    digest: () => readings.digest(),
+    close,
+  };
+}
+
+function pendingOf(db: Database): PendingView[] {
+  return all<{ bit: number; name: string }>(db, 'SELECT bit, name FROM targets WHERE removed = 0').flatMap(
+    ({ bit, name }) =>
+      all<Omit<PendingView, 'target' | 'class'> & { class: ClassNumber }>(
+        db,
+        `SELECT class, sum(rows) AS rows, count(*) AS blocks, sum(bytes) AS bytes, min(wall_ms) AS oldestMs
+       FROM journal WHERE pending <> 0 AND pending & ? GROUP BY class`,
+        1 << bit,
+      ).map((row) => ({ ...row, target: name, class: CLASSES[row.class] })),
+  );
+}
+
+class ReadingBlocks {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  definitions(): TagDefinition[] {
+    return this.#contents().map(({ content }) => parseTagContent(content));
+  }
+
+  /** A name may have had several definitions. */
+  numbersOf(tag: string): number[] {
+    return this.#contents().flatMap(({ seq, content }) => (parseTagContent(content).name === tag ? [seq] : []));
+  }
+
+  latest(pattern: string): ReadingView[] {
+    const matches = glob(pattern);
+    const tags = new Map(this.#contents().map(({ seq, content }) => [seq, parseTagContent(content)]));
+    const wanted = new Map([...tags].filter(([, { name }]) => matches.test(name)));
+    const found = new Map<string, ReadingView>();
+    const open = new Set([...wanted.values()].map(({ name }) => name));
+    for (const { columns } of this.#blocks('id DESC')) {
+      if (open.size === 0) break;
+      const seen = new Set<string>();
+      for (const reading of rowsOf(columns, wanted)) {
+        if (!open.has(reading.tag)) continue;
+        seen.add(reading.tag);
+        const known = found.get(reading.tag);
+        if (known === undefined || reading.timeMs >= known.timeMs) found.set(reading.tag, reading);
+      }
+      for (const name of seen) open.delete(name);
+    }
+    return [...found.values()].sort((a, b) => (a.tag < b.tag ? -1 : 1));
+  }
+
+  range(tag: string, fromMs: number, toMs: number, limit = Number.POSITIVE_INFINITY): ReadingView[] {
+    const wanted = new Map(
+      this.#contents().flatMap(({ seq, content }) => {
+        const definition = parseTagContent(content);
+        return definition.name === tag ? [[seq, definition] as const] : [];
+      }),
+    );
+    const found: ReadingView[] = [];
+    for (const { columns } of this.#blocks('id', fromMs, toMs)) {
+      for (const reading of rowsOf(columns, wanted))
+        if (reading.timeMs >= fromMs && reading.timeMs <= toMs) found.push(reading);
+    }
+    found.sort((a, b) => a.timeMs - b.timeMs);
+    return found.length > limit ? found.slice(-limit) : found;
+  }
+
+  digest(): Map<string, TagDigest> {
+    const names = new Map(this.#contents().map(({ seq, content }) => [seq, parseTagContent(content).name]));
+    const digest = new ContentDigest();
+    for (const { columns } of this.#blocks('id')) digest.addColumns(columns, (tag) => names.get(tag));
+    return digest.result();
+  }
+
+  #contents(): { seq: number; content: string }[] {
+    return all(this.#db, 'SELECT seq, content FROM tags ORDER BY seq');
+  }
+
+  /** Damaged ones are left out: `verify` counts them. */
+  *#blocks(
+    order: 'id' | 'id DESC',
+    fromMs = -Number.MAX_VALUE,
+    toMs = Number.MAX_VALUE,
+  ): Generator<{ row: BlockRow; columns: BlockColumns }> {
+    const up = order === 'id';
+    const sql = `SELECT ${JOURNAL_COLUMNS} FROM journal WHERE id ${up ? '>' : '<'} ? AND class >= 3 AND last_ms >= ? AND first_ms <= ?
+      ORDER BY ${order} LIMIT ${PAGE}`;
+    for (let id = up ? -1 : Number.MAX_SAFE_INTEGER; ; ) {
+      const page = all<JournalRecord>(this.#db, sql, id, fromMs, toMs).map(blockRow);
+      for (const row of page) {
+        const columns = readColumns(this.#db, row);
+        if (columns !== undefined) yield { row, columns };
+      }
+      const end = page.at(-1);
+      if (end === undefined || page.length < PAGE) return;
+      id = end.id;
+    }
+  }
+}
+
+function* rowsOf(columns: BlockColumns, wanted: ReadonlyMap<number, TagDefinition>): Generator<ReadingView> {
+  const read = valueReader(columns);
+  let row = 0;
+  for (const { tag, counts } of columns.tags) {
+    const end = row + counts.reduce((sum, count) => sum + count, 0);
+    const definition = wanted.get(tag);
+    if (definition === undefined) {
+      row = end;
+      continue;
+    }
+    for (; row < end; row++) {
+      yield {
+        tag: definition.name,
+        timeMs: columns.timeMs[row] ?? 0,
+        value: read(row, definition.type),
+        quality: columns.quality[row] ?? 0,
+      };
+    }
+  }
+}
+
+/** `*` stands for any letters, `/` included. */
+function glob(pattern: string): RegExp {
+  const parts = pattern.split('*').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`, 'u');
+}

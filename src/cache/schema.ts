@@ -1,0 +1,59 @@
+/** The tables, as a list of steps: a file of version v needs the steps from v on. Steps are never edited, only added. */
+
+const FIRST = `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  -- The last values, open windows: rewritten at each checkpoint.
+  CREATE TABLE blobs (key TEXT PRIMARY KEY, value BLOB NOT NULL);
+  CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY, run BLOB NOT NULL UNIQUE, boot BLOB NOT NULL, previous INTEGER NOT NULL,
+    clean INTEGER NOT NULL, opened_ms REAL NOT NULL, last TEXT NOT NULL
+  );
+  CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+  -- seq is gapless from 0: the position of the tag in the dictionary of batches, and its number in blocks.
+  CREATE TABLE tags (
+    seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, content TEXT NOT NULL, source INTEGER NOT NULL, low INTEGER NOT NULL
+  );
+  CREATE TABLE targets (
+    bit INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, required INTEGER NOT NULL, removed INTEGER NOT NULL,
+    dictionary BLOB, dictionary_count INTEGER NOT NULL
+  );
+  -- Apart from their content, so that an acknowledgement rewrites one small page and no block.
+  CREATE TABLE journal (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL, rows INTEGER NOT NULL,
+    first_ms REAL NOT NULL, last_ms REAL NOT NULL, pending INTEGER NOT NULL, mono_ms REAL NOT NULL, wall_ms REAL NOT NULL,
+    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts TEXT NOT NULL
+  );
+  CREATE INDEX journal_pending ON journal (class) WHERE pending <> 0;
+  CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL);
+  CREATE TABLE damaged (
+    id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL,
+    rows INTEGER NOT NULL, block BLOB
+  );
+  CREATE TABLE ledger (
+    target TEXT NOT NULL, source INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (target, source, reason)
+  ) WITHOUT ROWID;
+  CREATE TABLE explained (
+    target TEXT NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, reason TEXT NOT NULL, ranges BLOB NOT NULL,
+    PRIMARY KEY (target, run, class, reason)
+  ) WITHOUT ROWID;
+  CREATE TABLE windows (
+    id INTEGER PRIMARY KEY, period_ms INTEGER NOT NULL, from_ms REAL NOT NULL, to_ms REAL NOT NULL, rows INTEGER NOT NULL,
+    block BLOB NOT NULL
+  );
+  CREATE INDEX windows_time ON windows (period_ms, to_ms);
+  CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL, reason TEXT NOT NULL,
+    original BLOB NOT NULL
+  );
+  CREATE TABLE receipts (
+    source TEXT NOT NULL, packet_id INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (source, packet_id)
+  ) WITHOUT ROWID;
+  CREATE TABLE alarms (id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST];
+/** In the file's `user_version`. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
+/** In the file's `application_id`: "SLUC". */
+export const APPLICATION_ID = 0x534c_5543;

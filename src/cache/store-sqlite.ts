@@ -1,0 +1,218 @@
+/** The block store in one SQLite file. All SQL of the writing side is here. */
+import type Database from 'better-sqlite3';
+import type { ClassNumber } from '../wire/classes.ts';
+import { diskError } from './disk-error.ts';
+import { blockRow, type JournalRecord } from './rows.ts';
+import { prepareStatements, type Statements } from './statements.ts';
+import type {
+  BlockRow,
+  BlockStore,
+  DeadLetterRow,
+  ExplainedRow,
+  LedgerRow,
+  ReceiptRow,
+  RunRow,
+  TagRow,
+  TargetRow,
+  WindowBlock,
+} from './store.ts';
+
+/** Set aside for a look later; a disk that goes bad must not fill itself with its own evidence. */
+const DAMAGED_KEPT = 64;
+
+export class SqliteStore implements BlockStore {
+  readonly #db: Database.Database;
+  readonly #sql: Statements;
+
+  /** @param db opened by `openDatabase`: WAL, synchronous FULL, right schema, checkpointed. */
+  constructor(db: Database.Database) {
+    this.#db = db;
+    this.#sql = prepareStatements(db);
+  }
+
+  transaction<T>(work: () => T): T {
+    try {
+      this.#sql.begin.run();
+      const result = work();
+      this.#sql.commit.run();
+      return result;
+    } catch (thrown) {
+      // A failed COMMIT may or may not have ended it.
+      if (this.#db.inTransaction) this.#rollback();
+      throw diskError(thrown);
+    }
+  }
+
+  #rollback(): void {
+    try {
+      this.#sql.rollback.run();
+    } catch {
+      // SQLite rolls back by itself on I/O errors; what failed first is what gets reported.
+    }
+  }
+
+  meta(key: string): string | undefined {
+    const row = this.#sql.meta.get(key) as { value: string } | undefined; // the statement's columns
+    return row?.value;
+  }
+  setMeta(key: string, value: string): void {
+    this.#sql.setMeta.run(key, value);
+  }
+  blob(key: string): Uint8Array | undefined {
+    const row = this.#sql.blob.get(key) as { value: Uint8Array } | undefined; // the statement's columns
+    return row?.value;
+  }
+  setBlob(key: string, value: Uint8Array): void {
+    this.#sql.setBlob.run(key, value);
+  }
+
+  runs(): RunRow[] {
+    const rows = this.#sql.runs.all() as (Omit<RunRow, 'clean' | 'last'> & { clean: number; last: string })[]; // its columns
+    return rows.map((row) => ({ ...row, clean: row.clean === 1, last: JSON.parse(row.last) }));
+  }
+  putRun({ seq, run, boot, previous, clean, openedMs, last }: RunRow): void {
+    this.#sql.putRun.run(seq, run, boot, previous, clean ? 1 : 0, openedMs, JSON.stringify(last));
+  }
+  tags(): TagRow[] {
+    const rows = this.#sql.tags.all() as (Omit<TagRow, 'low'> & { low: number })[]; // the statement's columns
+    return rows.map((row) => ({ ...row, low: row.low === 1 }));
+  }
+  addTag({ seq, id, content, source, low }: TagRow): void {
+    this.#sql.addTag.run(seq, id, content, source, low ? 1 : 0);
+  }
+  sources(): { id: number; name: string }[] {
+    return this.#sql.sources.all() as { id: number; name: string }[]; // the statement's columns
+  }
+  addSource(id: number, name: string): void {
+    this.#sql.addSource.run(id, name);
+  }
+  targets(): TargetRow[] {
+    type Record = {
+      bit: number;
+      name: string;
+      required: number;
+      removed: number;
+      dictionary: Uint8Array | null;
+      dictionaryCount: number;
+    };
+    return (this.#sql.targets.all() as Record[]).map((row) => ({
+      ...row,
+      required: row.required === 1,
+      removed: row.removed === 1,
+      dictionary: row.dictionary ?? undefined,
+    }));
+  }
+  putTarget({ bit, name, required, removed, dictionary, dictionaryCount }: TargetRow): void {
+    this.#sql.putTarget.run(bit, name, required ? 1 : 0, removed ? 1 : 0, dictionary ?? null, dictionaryCount);
+  }
+
+  addBlock(row: BlockRow, block: Uint8Array): void {
+    const { id, run, class: classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced, counts } = row;
+    const synced01 = synced ? 1 : 0;
+    const columns = [id, run, classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced01, block.length];
+    this.#sql.addJournal.run(...columns, JSON.stringify(counts));
+    this.#sql.addBlock.run(id, block);
+  }
+  block(id: number): Uint8Array | undefined {
+    const row = this.#sql.block.get(id) as { block: Uint8Array } | undefined; // the statement's columns
+    return row?.block;
+  }
+  removeBlock(id: number): void {
+    this.#sql.removeJournal.run(id);
+    this.#sql.removeBlock.run(id);
+  }
+  setPending(id: number, pending: number): void {
+    this.#sql.setPending.run(pending, id);
+  }
+  addPending(bits: number): void {
+    this.#sql.addPending.run(bits);
+  }
+  pendingBlocks(bits: number, classNumber: ClassNumber, id: number, limit: number, descending = false): BlockRow[] {
+    const statement = descending ? this.#sql.pendingDown : this.#sql.pendingUp;
+    return (statement.all(classNumber, id, bits, limit) as JournalRecord[]).map(blockRow);
+  }
+  pendingSums(bits: number) {
+    return this.#sql.pendingSums.all(bits) as ReturnType<BlockStore['pendingSums']>; // the statement's columns
+  }
+  blocks(id: number, limit: number): BlockRow[] {
+    return (this.#sql.blocks.all(id, limit) as JournalRecord[]).map(blockRow);
+  }
+  removableBlocks(bits: number, id: number, limit: number): BlockRow[] {
+    return (this.#sql.removable.all(id, bits, limit) as JournalRecord[]).map(blockRow);
+  }
+  lastBlockId(): number {
+    return (this.#sql.lastBlockId.get() as { id: number | null }).id ?? 0;
+  }
+  lastNumbers(run: number): number[] {
+    const last = [0, 0, 0, 0, 0];
+    for (const row of this.#sql.lastNumbers.all(run) as { class: number; n: number }[]) last[row.class] = row.n;
+    return last;
+  }
+  setAside(row: BlockRow, atMs: number): void {
+    this.#sql.setAside.run(row.id, atMs, row.run, row.class, row.n0, row.rows, this.block(row.id) ?? null);
+    this.#sql.trimDamaged.run(DAMAGED_KEPT);
+    this.removeBlock(row.id);
+  }
+
+  count(target: string, source: number, reason: string, by: number): void {
+    if (by !== 0) this.#sql.count.run(target, source, reason, by);
+  }
+  ledger(): LedgerRow[] {
+    return this.#sql.ledger.all() as LedgerRow[]; // the statement's columns
+  }
+  explained(target: string): ExplainedRow[] {
+    return this.#sql.explained.all(target) as ExplainedRow[]; // the statement's columns
+  }
+  putExplained({ target, run, class: classNumber, reason, ranges }: ExplainedRow): void {
+    this.#sql.putExplained.run(target, run, classNumber, reason, ranges);
+  }
+
+  addWindows({ periodMs, fromMs, toMs, rows, block }: Omit<WindowBlock, 'id'>): void {
+    this.#sql.addWindows.run(periodMs, fromMs, toMs, rows, block);
+  }
+  windowsAfter(id: number, limit: number): WindowBlock[] {
+    return this.#sql.windowsAfter.all(id, limit) as WindowBlock[]; // the statement's columns
+  }
+  lastWindowsId(): number {
+    return (this.#sql.lastWindowsId.get() as { id: number | null }).id ?? 0;
+  }
+  removeWindows(beforeMs: number, limit: number): number {
+    return this.#sql.removeWindows.run(beforeMs, limit).changes;
+  }
+
+  addDeadLetter({ atMs, source, subject, reason, original }: DeadLetterRow): void {
+    this.#sql.addDeadLetter.run(atMs, source, subject, reason, original);
+  }
+  trimDeadLetters(keep: number): number {
+    return this.#sql.trimDeadLetters.run(keep).changes;
+  }
+  receipts(source: string): ReceiptRow[] {
+    return this.#sql.receipts.all(source) as ReceiptRow[]; // the statement's columns
+  }
+  addReceipt({ source, packetId, digest }: ReceiptRow): void {
+    this.#sql.addReceipt.run(source, packetId, digest);
+  }
+  removeReceipts(source: string, packetIds?: readonly number[]): void {
+    if (packetIds === undefined) this.#sql.clearReceipts.run(source);
+    else for (const packetId of packetIds) this.#sql.removeReceipt.run(source, packetId);
+  }
+  alarms(): string[] {
+    return (this.#sql.alarms.all() as { row: string }[]).map(({ row }) => row);
+  }
+  putAlarm(id: string, row: string | undefined): void {
+    if (row === undefined) this.#sql.removeAlarm.run(id);
+    else this.#sql.putAlarm.run(id, row);
+  }
+
+  bytesUsed(): number {
+    const pragma = (name: string) => Number(this.#db.pragma(name, { simple: true }));
+    return (pragma('page_count') - pragma('freelist_count')) * pragma('page_size');
+  }
+  totals() {
+    return this.#sql.totals.get() as ReturnType<BlockStore['totals']>; // the statement's columns
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}

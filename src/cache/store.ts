@@ -1,0 +1,187 @@
+/**
+ * What the cache's core keeps, behind one small interface: `store-sqlite.ts` on a disk, in memory for simulation.
+ *
+ * Invariants that every implementation holds: `transaction` is all or nothing and durable when it returns; nothing else
+ * writes; lists come in ascending order of their key and are read whole (no cursor stays open between calls).
+ *
+ * A block's id is its place in time: commit order, with `BLOCK_ID_STEP` numbers to itself, so that pieces of a split
+ * block (id + offset of their first row) sort where the whole one was.
+ */
+import type { ClassNumber } from '../wire/classes.ts';
+
+/** More than a block has rows: every piece has an id of its own. 2^53 ÷ 2^14 blocks last for 17,000 years at one a ms. */
+export const BLOCK_ID_STEP = 16_384;
+/** Rows of one block: columns compress well by then, and a damaged block costs no more than this. */
+export const BLOCK_ROWS_MAX = 10_000;
+
+export interface BlockRow {
+  readonly id: number;
+  /** `RunRow.seq`. */
+  readonly run: number;
+  readonly class: ClassNumber;
+  readonly n0: number;
+  readonly rows: number;
+  /** Times of the readings; of the commit for records. */
+  readonly firstMs: number;
+  readonly lastMs: number;
+  /** Bit b is set while target b lacks it. */
+  readonly pending: number;
+  /** When it was taken in: since boot, and wall clock, which `synced` says to believe or not. */
+  readonly monoMs: number;
+  readonly wallMs: number;
+  readonly synced: boolean;
+  readonly bytes: number;
+  /** Readings a source: `[[source id, rows], …]`; empty for records. Here too, so that a damaged block can be accounted for. */
+  readonly counts: SourceCounts;
+}
+export type SourceCounts = readonly (readonly [source: number, rows: number])[];
+
+export interface RunRow {
+  readonly seq: number;
+  readonly run: Uint8Array;
+  readonly boot: Uint8Array;
+  /** `seq` of the run before; 0 for none. */
+  readonly previous: number;
+  readonly clean: boolean;
+  readonly openedMs: number;
+  /** The last n a class, as far as the blocks no longer tell. */
+  readonly last: readonly number[];
+}
+
+export interface TagRow {
+  readonly seq: number;
+  readonly id: Uint8Array;
+  readonly content: string;
+  readonly source: number;
+  readonly low: boolean;
+}
+
+export interface TargetRow {
+  readonly bit: number;
+  readonly name: string;
+  readonly required: boolean;
+  readonly removed: boolean;
+  readonly dictionary: Uint8Array | undefined;
+  readonly dictionaryCount: number;
+}
+
+export interface LedgerRow {
+  /** Empty for what is counted before any target. */
+  readonly target: string;
+  readonly source: number;
+  readonly reason: string;
+  readonly count: number;
+}
+
+export interface WindowBlock {
+  readonly id: number;
+  readonly periodMs: number;
+  readonly fromMs: number;
+  /** End of the last window. */
+  readonly toMs: number;
+  readonly rows: number;
+  readonly block: Uint8Array;
+}
+
+export interface DeadLetterRow {
+  readonly atMs: number;
+  readonly source: string;
+  readonly subject: string;
+  readonly reason: string;
+  readonly original: Uint8Array;
+}
+
+export interface ReceiptRow {
+  readonly source: string;
+  readonly packetId: number;
+  readonly digest: string;
+}
+
+/** What of a run and class a target was told will never come. */
+export interface ExplainedRow {
+  readonly target: string;
+  readonly run: number;
+  readonly class: ClassNumber;
+  readonly reason: string;
+  /** `encodeRanges` form. */
+  readonly ranges: Uint8Array;
+}
+
+export interface PendingSum {
+  readonly class: ClassNumber;
+  readonly blocks: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly oldestMs: number;
+}
+
+export interface BlockStore {
+  /** @throws cache.full (retry) when there is no room: nothing changed. cache.disk (stop) for any other failure of the disk. */
+  transaction<T>(work: () => T): T;
+
+  meta(key: string): string | undefined;
+  setMeta(key: string, value: string): void;
+  /** Large values by name, such as the last values and open windows. */
+  blob(key: string): Uint8Array | undefined;
+  setBlob(key: string, value: Uint8Array): void;
+
+  runs(): RunRow[];
+  putRun(row: RunRow): void;
+  tags(): TagRow[];
+  addTag(row: TagRow): void;
+  sources(): { readonly id: number; readonly name: string }[];
+  addSource(id: number, name: string): void;
+  targets(): TargetRow[];
+  putTarget(row: TargetRow): void;
+
+  addBlock(row: BlockRow, block: Uint8Array): void;
+  /** Content of a block; undefined when there is none. */
+  block(id: number): Uint8Array | undefined;
+  removeBlock(id: number): void;
+  setPending(id: number, pending: number): void;
+  /** Adds a bit to every block: for a new target. */
+  addPending(bits: number): void;
+  /** Blocks of a class that lack one of `bits`, from `id` on (or back, when `descending`). */
+  pendingBlocks(bits: number, classNumber: ClassNumber, id: number, limit: number, descending?: boolean): BlockRow[];
+  pendingSums(bits: number): PendingSum[];
+  /** All blocks from `id` on. */
+  blocks(id: number, limit: number): BlockRow[];
+  /** Blocks of readings and aggregates that no bit of `bits` holds back, from `id` on. */
+  removableBlocks(bits: number, id: number, limit: number): BlockRow[];
+  lastBlockId(): number;
+  /** The highest n a class of a run. */
+  lastNumbers(run: number): number[];
+  /** Moves a block aside, as it is; the oldest of those set aside make room. */
+  setAside(row: BlockRow, atMs: number): void;
+
+  count(target: string, source: number, reason: string, by: number): void;
+  ledger(): LedgerRow[];
+  explained(target: string): ExplainedRow[];
+  putExplained(row: ExplainedRow): void;
+
+  addWindows(row: Omit<WindowBlock, 'id'>): void;
+  windowsAfter(id: number, limit: number): WindowBlock[];
+  lastWindowsId(): number;
+  removeWindows(beforeMs: number, limit: number): number;
+
+  addDeadLetter(row: DeadLetterRow): void;
+  /** Removes the oldest beyond `keep`; how many. */
+  trimDeadLetters(keep: number): number;
+  receipts(source: string): ReceiptRow[];
+  addReceipt(row: ReceiptRow): void;
+  removeReceipts(source: string, packetIds?: readonly number[]): void;
+  alarms(): string[];
+  /** Undefined removes it. */
+  putAlarm(id: string, row: string | undefined): void;
+
+  /** Of the file, without pages that are free again. */
+  bytesUsed(): number;
+  /** Counts by looking at everything: for status, not for every commit. */
+  totals(): {
+    readonly blocks: number;
+    readonly windowBlocks: number;
+    readonly deadLetters: number;
+    readonly damaged: number;
+  };
+  close(): void;
+}

@@ -1,0 +1,106 @@
+/** Counts a cache again from its blocks, against its directory and its ledger. */
+import type { Database } from 'better-sqlite3';
+import { holdsReadings } from '../wire/classes.ts';
+import { decodeRecords } from '../wire/records.ts';
+import { addTo } from './commit.ts';
+import { ledgerOf } from './ledger.ts';
+import { all, ledgerRows, readColumns } from './query.ts';
+import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
+import { BLOCK_ROWS_MAX, type BlockRow } from './store.ts';
+
+const PAGE = 64;
+
+export interface VerifyReport {
+  readonly blocks: number;
+  readonly rows: number;
+  readonly readings: number;
+  /** Ids of blocks that do not read back as they were written. */
+  readonly damaged: readonly number[];
+  /** Where the ledger says something else than the blocks: `target/source`. */
+  readonly differences: readonly {
+    readonly target: string;
+    readonly source: string;
+    readonly ledger: number;
+    readonly blocks: number;
+  }[];
+  readonly ok: boolean;
+}
+
+export function verifyCache(db: Database): VerifyReport {
+  // One snapshot for all of it, or commits between two statements would look like differences.
+  db.exec('BEGIN');
+  try {
+    return count(db);
+  } finally {
+    db.exec('ROLLBACK');
+  }
+}
+
+function count(db: Database): VerifyReport {
+  const targets = all<{ bit: number; name: string }>(db, 'SELECT bit, name FROM targets WHERE removed = 0');
+  const sourceOf = new Map(
+    all<{ seq: number; source: number }>(db, 'SELECT seq, source FROM tags').map(({ seq, source }) => [seq, source]),
+  );
+  const names = new Map(
+    all<{ id: number; name: string }>(db, 'SELECT id, name FROM sources').map(({ id, name }) => [id, name]),
+  );
+  const pending = new Map<string, number>();
+  const damaged: number[] = [];
+  const sums = { blocks: 0, rows: 0, readings: 0 };
+  for (const row of blocks(db)) {
+    sums.blocks++;
+    sums.rows += row.rows;
+    const isReadings = holdsReadings(row.class);
+    if (isReadings) sums.readings += row.rows;
+    const counts = isReadings ? recount(db, row, sourceOf) : recordsRead(db, row) ? [] : undefined;
+    if (counts === undefined) damaged.push(row.id);
+    for (const [source, rows] of counts ?? row.counts) {
+      for (const { bit, name } of targets) if (row.pending & (1 << bit)) addTo(pending, `${name}\n${source}`, rows);
+    }
+  }
+  const ledger = ledgerOf(...ledgerRows(db));
+  const differences = targets.flatMap(({ name: target }) =>
+    [...names].flatMap(([id, source]) => {
+      const expected = ledger.targets[target]?.[source]?.pending ?? 0;
+      const found = pending.get(`${target}\n${id}`) ?? 0;
+      return expected === found ? [] : [{ target, source, ledger: expected, blocks: found }];
+    }),
+  );
+  return { ...sums, damaged, differences, ok: damaged.length === 0 && differences.length === 0 };
+}
+
+function* blocks(db: Database): Generator<BlockRow> {
+  for (let id = -1; ; ) {
+    const page = all<JournalRecord>(
+      db,
+      `SELECT ${JOURNAL_COLUMNS} FROM journal WHERE id > ? ORDER BY id LIMIT ${PAGE}`,
+      id,
+    ).map(blockRow);
+    yield* page;
+    const end = page.at(-1);
+    if (end === undefined || page.length < PAGE) return;
+    id = end.id;
+  }
+}
+
+function recount(db: Database, row: BlockRow, sourceOf: ReadonlyMap<number, number>): [number, number][] | undefined {
+  const columns = readColumns(db, row);
+  if (columns === undefined) return undefined;
+  const counts = new Map<number, number>();
+  for (const { tag, counts: rows } of columns.tags)
+    addTo(
+      counts,
+      sourceOf.get(tag) ?? 0,
+      rows.reduce((sum, each) => sum + each, 0),
+    );
+  return [...counts];
+}
+
+function recordsRead(db: Database, row: BlockRow): boolean {
+  const [found] = all<{ block: Uint8Array }>(db, 'SELECT block FROM blocks WHERE id = ?', row.id);
+  try {
+    return found !== undefined && decodeRecords(found.block, { rowsMax: BLOCK_ROWS_MAX }).length === row.rows;
+  } catch {
+    return false;
+  }
+}

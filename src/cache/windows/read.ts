@@ -1,0 +1,95 @@
+/** Stored windows of a tag, their parts put together. */
+import type { Database } from 'better-sqlite3';
+import { decodeWindows } from './block.ts';
+import { clearWindow, exactSum, LATE, mergeWindow, W, WINDOW_NUMBERS } from './window.ts';
+
+const PAGE = 64;
+
+export interface WindowView {
+  readonly startMs: number;
+  readonly periodMs: number;
+  /** Values that were not bad. */
+  readonly count: number;
+  readonly mean: number;
+  /** Of the values, n − 1 in the denominator; NaN for one. */
+  readonly deviation: number;
+  readonly min: number;
+  readonly max: number;
+  readonly first: number;
+  readonly last: number;
+  readonly firstMs: number;
+  readonly lastMs: number;
+  /** Exact, where all values were integers. */
+  readonly sum: bigint | undefined;
+  /** NaN where no time was covered. */
+  readonly timeWeightedMean: number;
+  /** 0 to 1. */
+  readonly good: number;
+  /** Readings came after it was closed: time-weighted mean without them. */
+  readonly late: boolean;
+}
+
+/** @param tags all numbers that the tag's name had. In order of time; windows of one reading were not stored. */
+export function readWindows(
+  db: Database,
+  tags: readonly number[],
+  periodMs: number,
+  fromMs: number,
+  toMs: number,
+): WindowView[] {
+  const found = new Map<number, Float64Array>();
+  const wanted = new Set(tags);
+  for (const block of blocksOf(db, periodMs, fromMs, toMs)) {
+    const { length, tag, numbers } = decodeWindows(block);
+    for (let row = 0; row < length; row++) {
+      const at = row * WINDOW_NUMBERS;
+      const start = numbers[at + W.start] ?? 0;
+      if (!wanted.has(tag[row] ?? -1) || start < fromMs || start >= toMs) continue;
+      let window = found.get(start);
+      if (window === undefined) {
+        window = new Float64Array(WINDOW_NUMBERS);
+        clearWindow(window, 0, start, 0, 0);
+        found.set(start, window);
+      }
+      mergeWindow(window, 0, numbers, at);
+      for (const column of [W.area, W.covered]) window[column] = (window[column] ?? 0) + (numbers[at + column] ?? 0);
+      if (numbers[at + W.flags] === LATE) window[W.flags] = LATE;
+    }
+  }
+  return [...found.values()].map((window) => view(window, periodMs)).sort((a, b) => a.startMs - b.startMs);
+}
+
+function* blocksOf(db: Database, periodMs: number, fromMs: number, toMs: number): Generator<Uint8Array> {
+  const sql = `SELECT id, block FROM windows WHERE period_ms = ? AND to_ms > ? AND from_ms < ? AND id > ? ORDER BY id LIMIT ${PAGE}`;
+  const statement = db.prepare(sql);
+  for (let id = 0; ; ) {
+    const page = statement.all(periodMs, fromMs, toMs, id) as { id: number; block: Uint8Array }[]; // its columns
+    for (const { block } of page) yield block;
+    const end = page.at(-1);
+    if (end === undefined || page.length < PAGE) return;
+    id = end.id;
+  }
+}
+
+function view(w: Float64Array, periodMs: number): WindowView {
+  const number = (column: number) => w[column] ?? Number.NaN;
+  const count = number(W.count);
+  const value = (column: number) => (count === 0 ? Number.NaN : number(column));
+  return {
+    startMs: number(W.start),
+    periodMs,
+    count,
+    mean: value(W.mean),
+    deviation: Math.sqrt(number(W.m2) / (count - 1)),
+    min: value(W.min),
+    max: value(W.max),
+    first: value(W.first),
+    last: value(W.last),
+    firstMs: value(W.firstMs),
+    lastMs: value(W.lastMs),
+    sum: count === 0 ? undefined : exactSum(w, 0),
+    timeWeightedMean: number(W.area) / number(W.covered),
+    good: number(W.good) / number(W.total),
+    late: number(W.flags) === LATE,
+  };
+}

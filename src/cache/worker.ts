@@ -1,0 +1,163 @@
+/** The cache's thread: opens the store, commits by the clock, does what it is asked. Everything else is in `core.ts`. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock, type Timer } from '../runtime/clock.ts';
+import { parseDeviceKey } from '../wire/keys.ts';
+import { bootClock, bootId } from './boot.ts';
+import { CacheCore } from './core.ts';
+import { openDatabase } from './database.ts';
+import { makeFolder } from './folder.ts';
+import { lockFolder } from './lock.ts';
+import { errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
+import { SqliteStore } from './store-sqlite.ts';
+import { closedWindows, type Transferable } from './windows/closed.ts';
+
+/** Commits are at least this far apart however much they are hurried: each costs the disk about 18 kB and an fsync. */
+const HURRY_APART_MS = 20;
+/** More readings than this are committed at once: the thread must come back to its questions. */
+const COMMIT_ROWS_MAX = 200_000;
+
+const port = parentPort;
+if (port === null) throw new Error('worker.ts is started by client.ts');
+const post = (message: FromWorker, transfer: readonly Transferable[] = []) => port.postMessage(message, transfer);
+
+class CacheWorker {
+  readonly core: CacheCore;
+  readonly #commitIntervalMs: number;
+  readonly #release: () => void;
+  #seq = 0;
+  #rows = 0;
+  #timer: { timer: Timer; dueMs: number } | undefined;
+  #lastCommitMs = Number.NEGATIVE_INFINITY;
+  #watchWindows = false;
+
+  constructor({ config, targets, device, version, reason }: WorkerOptions) {
+    makeFolder(config.path);
+    const lock = lockFolder(config.path);
+    this.#release = () => lock.release();
+    this.#commitIntervalMs = config.commitInterval;
+    const { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait } = config;
+    const limits = { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait };
+    const key = device === undefined ? undefined : parseDeviceKey(device);
+    try {
+      const store = new SqliteStore(openDatabase(config.path));
+      this.core = new CacheCore(store, {
+        ...limits,
+        clock: bootClock,
+        boot: bootId(),
+        targets,
+        device: key,
+        version,
+        reason,
+      });
+    } catch (thrown) {
+      lock.release();
+      throw thrown;
+    }
+  }
+
+  receive(message: ToWorker): void {
+    switch (message.type) {
+      case 'tag':
+        this.core.registerTag(message.tag);
+        break;
+      case 'append':
+        this.#append(message);
+        break;
+      case 'hurry':
+        this.#schedule(this.#lastCommitMs + HURRY_APART_MS);
+        break;
+      case 'watchWindows':
+        this.#watchWindows = true;
+        break;
+      case 'call':
+        this.#answer(message.id, () => this.#call(message));
+        break;
+      case 'close':
+        this.#close(message.id);
+        break;
+    }
+  }
+
+  #append({ seq, appends, hurry }: Extract<ToWorker, { type: 'append' }>): void {
+    for (const append of appends) {
+      this.core.add(append);
+      this.#rows += append.chunk?.length ?? 0;
+    }
+    this.#seq = seq;
+    if (this.#rows >= COMMIT_ROWS_MAX) this.#commit();
+    else this.#schedule(hurry ? this.#lastCommitMs + HURRY_APART_MS : systemClock.monoMs() + this.#commitIntervalMs);
+  }
+
+  #schedule(dueMs: number): void {
+    if (this.#timer !== undefined && this.#timer.dueMs <= dueMs) return;
+    this.#timer?.timer.cancel();
+    this.#timer = { timer: systemClock.after(dueMs - systemClock.monoMs(), () => this.#commit()), dueMs };
+  }
+
+  #commit(): void {
+    this.#timer?.timer.cancel();
+    this.#timer = undefined;
+    const { done, windows } = this.core.commit();
+    this.#lastCommitMs = systemClock.monoMs();
+    this.#rows = 0;
+    if (done) post({ type: 'committed', seq: this.#seq });
+    else this.#schedule(this.#lastCommitMs + this.#commitIntervalMs);
+    if (!this.#watchWindows || windows.length === 0) return;
+    const { columns, transfer } = closedWindows(windows, this.core.tags);
+    post({ type: 'windows', windows: columns }, transfer);
+  }
+
+  #call({ call, args }: Extract<ToWorker, { type: 'call' }>): unknown {
+    // The client's types pair each call with its arguments.
+    const method = this.core[call] as (...args: unknown[]) => unknown;
+    const value = method.apply(this.core, [...args]);
+    if (call === 'saveHot') this.#schedule(systemClock.monoMs() + this.#commitIntervalMs);
+    return value;
+  }
+
+  #answer(id: number, work: () => unknown): void {
+    try {
+      post({ type: 'result', id, value: work() });
+    } catch (thrown) {
+      const error = errorFacts(thrown);
+      post({ type: 'error', id, error });
+      if (error.recovery === 'stop' && STOPPING.has(error.code)) throw thrown;
+    }
+  }
+
+  #close(id: number): void {
+    this.#timer?.timer.cancel();
+    this.#answer(id, () => {
+      const done = this.core.close();
+      if (done) post({ type: 'committed', seq: this.#seq });
+      this.#release();
+      return done;
+    });
+    port?.close();
+  }
+}
+
+/** After these the disk cannot be trusted any more. */
+const STOPPING = new Set(['cache.disk', 'cache.corrupt']);
+
+function fail(thrown: unknown): void {
+  post({ type: 'failed', error: errorFacts(thrown) });
+  port?.close();
+}
+
+try {
+  // Given by client.ts.
+  const worker = new CacheWorker(workerData as WorkerOptions);
+  port.on('message', (message: ToWorker) => {
+    try {
+      worker.receive(message);
+    } catch (thrown) {
+      fail(thrown);
+    }
+  });
+  // The timer's commits throw here.
+  process.on('uncaughtException', fail);
+  post({ type: 'ready', run: worker.core.runs.current.run, boot: worker.core.runs.current.boot });
+} catch (thrown) {
+  fail(thrown);
+}
