@@ -70,12 +70,13 @@ export function polls(polled: number, startMs = START_MS): Row[] {
 }
 
 export class Gateway {
-  readonly key: DeviceKey = generateDeviceKey();
+  readonly key: DeviceKey;
   run: Uint8Array = randomBytes(16);
   readonly #cloud: CloudKey;
 
-  constructor(cloud: CloudKey) {
+  constructor(cloud: CloudKey, key: DeviceKey = generateDeviceKey()) {
     this.#cloud = cloud;
+    this.key = key;
   }
 
   get device(): string {
