@@ -5,7 +5,7 @@
 import type { HelloOutcome } from '../cache/types.ts';
 import type { UplinkConfig } from '../config/uplink.ts';
 import { describe } from '../errors.ts';
-import type { Clock, Timer } from '../runtime/clock.ts';
+import { type Clock, sleep, type Timer } from '../runtime/clock.ts';
 import type { Lane as LaneName } from '../wire/classes.ts';
 import type { HelloAnswer } from '../wire/hello.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
@@ -25,6 +25,8 @@ export type { LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.
 export const CLOUD_TARGET = 'cloud';
 /** Longer than an ordinary answer takes, well within what systemd grants a stop. */
 const STOP_GRACE_MS = 5000;
+/** Between two looks at what is left while draining. */
+const DRAIN_LOOK_MS = 50;
 /** How old the pending count in the status may be. */
 const BACKLOG_EVERY_MS = 2000;
 
@@ -43,6 +45,11 @@ export interface Uplink {
   state(): UplinkState;
   /** An alarm was committed: it is sent now rather than within half a second. */
   nudge(): void;
+  /**
+   * Sends what is pending without waiting for the next interval. Resolves when all is delivered (but for parked rows), the
+   * cloud does not take it, or at `untilMonoMs` of the clock.
+   */
+  drain(untilMonoMs: number): Promise<void>;
   /** Waits at most 5 s for answers on their way; gives everything unanswered back to the cache. */
   stop(): Promise<void>;
 }
@@ -119,6 +126,17 @@ class RunningUplink implements Uplink {
 
   nudge(): void {
     this.#lanes.nudge();
+  }
+
+  async drain(untilMonoMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const { breaker, lanes } = this.#lanes;
+    while (this.#stopping === undefined && clock.monoMs() < untilMonoMs && breaker.state === 'closed') {
+      const { pendingRows } = await this.#cache.backlog(CLOUD_TARGET);
+      if (pendingRows <= lanes.reduce((sum, lane) => sum + lane.parked, 0)) return;
+      this.#lanes.cutNow();
+      await sleep(clock, DRAIN_LOOK_MS);
+    }
   }
 
   stop(): Promise<void> {

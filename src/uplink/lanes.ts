@@ -82,6 +82,12 @@ export class Lanes implements Site {
     this.pump();
   }
 
+  /** Every lane cuts as soon as it has a slot, whatever its interval. */
+  cutNow(): void {
+    for (const lane of this.lanes) lane.nextCutMs = this.#clock.monoMs();
+    this.pump();
+  }
+
   #cutAlarmsNow(): void {
     for (const lane of this.lanes) if (lane.name === 'alarm') lane.nextCutMs = this.#clock.monoMs();
   }
