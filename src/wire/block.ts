@@ -14,14 +14,14 @@ import type { Chunk, SlotKind } from '../reading.ts';
 import { openStreams } from './block/decoder.ts';
 import { readChunks, readTags } from './block/directory.ts';
 import { BlockEncoder } from './block/encoder.ts';
-import type { BlockChunk, BlockColumns, BlockTag } from './columns.ts';
+import { type BlockChunk, type BlockColumns, type BlockTag, cellsMax } from './columns.ts';
 import { type SortedRows, sortByTag, tagCountOf } from './sort.ts';
 
-export { decodeBlock } from './block/decoder.ts';
+export { type BlockLimits, decodeBlock } from './block/decoder.ts';
 export { BLOCK_VERSION } from './block/layout.ts';
 export type { BlockChunk, BlockColumns, BlockTag } from './columns.ts';
 export { rangesOf, rowNumbers, selectRows, sliceBlock } from './columns.ts';
-export { joinBlocks, mergeBlocks } from './join.ts';
+export { fitBlocks, joinBlocks, mergeBlocks } from './join.ts';
 export { type SortedRows, sortByTag, tagCountOf } from './sort.ts';
 
 /** Of an envelope, and so of a block that shall travel. */
@@ -82,7 +82,7 @@ function gather(chunk: Chunk, n0: number, kindOf: (tag: number) => SlotKind, sor
   return { rows: at, chunks: [{ n0, count: at }], tags: out, timeMs, value, quality, texts: chunk.texts };
 }
 
-/** @throws RangeError for columns that contradict themselves, or hold what a block cannot. */
+/** @throws RangeError for columns that contradict themselves, or hold what a block cannot; too sparse ones: `fitBlocks`. */
 export function encodeBlock(columns: BlockColumns): Uint8Array {
   return encoder.encode(columns);
 }
@@ -100,7 +100,7 @@ export interface BlockDirectory {
 export function blockDirectory(bytes: Uint8Array): BlockDirectory {
   const { rows, streams } = openStreams(bytes);
   const chunks = readChunks(streams.chunks, rows);
-  const tags = readTags(streams.tags, streams.kinds, streams.counts, chunks, rows);
+  const tags = readTags(streams.tags, streams.kinds, streams.counts, chunks, rows, cellsMax(rows));
   return {
     rows,
     chunks,

@@ -37,7 +37,7 @@ export interface BlockColumns {
  * would be nothing but zeros: without this cap, a message of some kilobytes could claim gigabytes of them.
  */
 export function cellsMax(rows: number): number {
-  return 64 * rows + 4096;
+  return 64 * rows + 2 ** 20;
 }
 
 /** The number of every row, in row order. */
@@ -149,7 +149,10 @@ export function sliceBlock(columns: BlockColumns, from: number, to: number): Blo
   return selectRows(columns, [{ from, to }]);
 }
 
-/** The rows whose numbers are in the set as a block of its own; undefined when there are none. Chunks split where needed. */
+/**
+ * The rows whose numbers are in the set as a block of its own; undefined when there are none. Chunks split where needed. A
+ * few rows out of very many chunks may be too sparse for one block: `fitBlocks` cuts them before they are encoded.
+ */
 export function selectRows(columns: BlockColumns, wanted: RangeSet): BlockColumns | undefined {
   const pieces: { chunk: number; n0: number; count: number }[] = [];
   columns.chunks.forEach(({ n0, count }, chunk) => {

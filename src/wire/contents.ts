@@ -1,8 +1,8 @@
 /** The last checks on a batch: every section decodes to exactly its rows, and all of it adds up. */
 import { codeOf, SluiceError } from '../errors.ts';
-import { type BlockColumns, decodeBlock } from './block.ts';
+import { type BlockColumns, type BlockLimits, decodeBlock } from './block.ts';
 import { hex } from './bytes.ts';
-import { rangesOf } from './columns.ts';
+import { cellsMax, rangesOf } from './columns.ts';
 import type { Payload, Section } from './payload.ts';
 import { count, intersect, type RangeSet, union } from './ranges.ts';
 import { decodeRecords } from './records.ts';
@@ -27,27 +27,30 @@ export function openContents(payload: Payload, rows: number): SectionContent[] {
   const tagCount = payload.dictionary.baseCount + payload.dictionary.added.length;
   const seen = new Map<string, RangeSet>();
   let left = rows;
+  // Over all sections: many small blocks shall claim no more than one large one.
+  let cells = cellsMax(rows);
   const contents = payload.sections.map((section) => {
-    const content = openSection(section, left, tagCount);
+    const content = openSection(section, { rowsMax: left, cellsMax: cells }, tagCount);
     const key = `${hex(section.run)}/${section.class}`;
     const held = seen.get(key) ?? [];
     if (intersect(held, content.ranges).length > 0) throw refusal('ranges_overlap', 'a row is there twice');
     seen.set(key, union(held, content.ranges));
     left -= count(content.ranges);
+    if (content.kind === 'readings') cells -= content.columns.tags.length * content.columns.chunks.length;
     return content;
   });
   if (left !== 0) throw refusal('rows_mismatch', `${rows - left} rows, ${rows} announced`);
   return contents;
 }
 
-function openSection({ body }: Section, rowsMax: number, tagCount: number): SectionContent {
+function openSection({ body }: Section, limits: Required<BlockLimits>, tagCount: number): SectionContent {
   try {
     if (body.kind === 'records') {
-      const records = decodeRecords(body.bytes, { rowsMax });
+      const records = decodeRecords(body.bytes, limits);
       if (records.length !== body.count) throw refusal('rows_mismatch', 'records do not match their count');
       return { kind: 'records', n0: body.n0, records, ranges: [{ from: body.n0, to: body.n0 + body.count - 1 }] };
     }
-    const columns = decodeBlock(body.block, { rowsMax });
+    const columns = decodeBlock(body.block, limits);
     const last = columns.tags.at(-1);
     if (last !== undefined && last.tag >= tagCount) {
       throw refusal('tag_outside_dictionary', `tag ${last.tag} of ${tagCount}`);

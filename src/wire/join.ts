@@ -10,6 +10,11 @@ import {
   sourceOf,
 } from './columns.ts';
 
+/** Denser than a reader demands: zeros cost little space but time on both sides. */
+function cellsWanted(rows: number): number {
+  return 64 * rows + 4096;
+}
+
 interface Part extends Source {
   /** Position of the part's chunks among all chunks, in the part's order. */
   readonly places: readonly number[];
@@ -64,7 +69,8 @@ function tagsOf(blocks: readonly BlockColumns[]): Set<number> {
 }
 
 /**
- * Blocks of one run and class, with disjoint chunks, as few blocks as `cellsMax` allows: nearly always one.
+ * Blocks of one run and class, with disjoint chunks, as few blocks as make sense: nearly always one, several where tags
+ * are so many and so rarely read that one would be full of zeros.
  * @throws RangeError as `mergeBlocks`
  */
 export function joinBlocks(blocks: readonly BlockColumns[]): BlockColumns[] {
@@ -73,11 +79,11 @@ export function joinBlocks(blocks: readonly BlockColumns[]): BlockColumns[] {
   let tags = new Set<number>();
   let rows = 0;
   let chunks = 0;
-  for (const block of blocks.flatMap(fitting).sort((a, b) => (a.chunks[0]?.n0 ?? 0) - (b.chunks[0]?.n0 ?? 0))) {
+  for (const block of blocks.flatMap(fitBlocks).sort((a, b) => (a.chunks[0]?.n0 ?? 0) - (b.chunks[0]?.n0 ?? 0))) {
     for (const { tag } of block.tags) tags.add(tag);
     rows += block.rows;
     chunks += block.chunks.length;
-    if (group.length > 0 && tags.size * chunks > cellsMax(rows)) {
+    if (group.length > 0 && tags.size * chunks > cellsWanted(rows)) {
       out.push(mergeBlocks(group));
       group = [];
       tags = tagsOf([block]);
@@ -90,13 +96,13 @@ export function joinBlocks(blocks: readonly BlockColumns[]): BlockColumns[] {
   return out;
 }
 
-/** Cut in the middle of its chunks until each piece fits: one chunk always does. */
-function fitting(columns: BlockColumns): BlockColumns[] {
+/** A block cut in the middle of its chunks until `encodeBlock` takes each piece: nearly always itself. One chunk always fits. */
+export function fitBlocks(columns: BlockColumns): BlockColumns[] {
   const { chunks, tags, rows } = columns;
   if (tags.length * chunks.length <= cellsMax(rows)) return [columns];
   const middle = chunks[chunks.length >> 1]?.n0 ?? 0;
   const pieces = [sliceBlock(columns, 1, middle - 1), sliceBlock(columns, middle, Number.MAX_SAFE_INTEGER)];
-  return pieces.flatMap((piece) => (piece === undefined ? [] : fitting(piece)));
+  return pieces.flatMap((piece) => (piece === undefined ? [] : fitBlocks(piece)));
 }
 
 function lowestTag(parts: readonly Part[]): number | undefined {

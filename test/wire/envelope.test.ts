@@ -1,10 +1,10 @@
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
-import nacl from 'tweetnacl';
 import { ANSWER_CODES, refusalCode } from '../../src/wire/answer.ts';
 import { encodeChunk } from '../../src/wire/block.ts';
 import { concat } from '../../src/wire/bytes.ts';
 import { CODEC, compress } from '../../src/wire/compress.ts';
+import { signMessage } from '../../src/wire/crypto.ts';
 import { type EnvelopeLimits, envelopeDigest, type OpenKeys, open, readHeader, seal } from '../../src/wire/envelope.ts';
 import { sha512 } from '../../src/wire/hash.ts';
 import { encodePayload, type Payload } from '../../src/wire/payload.ts';
@@ -18,8 +18,8 @@ const refusal = (bytes: Uint8Array, with_: OpenKeys = keys, limits?: EnvelopeLim
 /** Signs changed bytes again, as a device gone bad could. */
 function resigned(bytes: Uint8Array): Uint8Array {
   const signed = bytes.subarray(0, bytes.length - 64);
-  const message = concat(new TextEncoder().encode('SLC1-sig\0'), sha512(signed));
-  return concat(signed, nacl.sign.detached(message, device.secretKey));
+  const message = sha512(signed);
+  return concat(signed, signMessage('SLC1-sig\0', message, device.secretKey));
 }
 
 function changed(bytes: Uint8Array, at: number, ...values: number[]): Uint8Array {

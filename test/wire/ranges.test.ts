@@ -59,7 +59,7 @@ describe('a set of rows', () => {
         requireSame(intersect(a, b), new Set([...ma].filter((n) => mb.has(n))));
         requireSame(intersect(a, one), new Set([...ma].filter((n) => n >= one.from && n <= one.to)));
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     );
   });
 
@@ -71,7 +71,7 @@ describe('a set of rows', () => {
         for (let n = 0; n < 80; n++) expect(contains(set, n)).toBe(numbers.has(n));
         expect(containsRange(set, one)).toBe([...model([one])].every((n) => numbers.has(n)));
       }),
-      { numRuns: 100 },
+      { numRuns: 50 },
     );
   });
 

@@ -1,7 +1,7 @@
 /** Reads a block from outside, believing nothing in it. */
 import { SluiceError } from '../../errors.ts';
 import { isBad, type SlotKind } from '../../reading.ts';
-import type { BlockColumns } from '../columns.ts';
+import { type BlockColumns, cellsMax } from '../columns.ts';
 import { crc32c } from '../crc32c.ts';
 import { readChunks, readTags } from './directory.ts';
 import { readIntegers } from './integers.ts';
@@ -41,12 +41,18 @@ function requireChecksum(bytes: Uint8Array): void {
   }
 }
 
+export interface BlockLimits {
+  /** At most so many rows are allocated for. */
+  readonly rowsMax: number;
+  /** At most so many (tag, chunk) counts; `cellsMax` of the rows by default. */
+  readonly cellsMax?: number;
+}
+
 /**
- * @param limits.rowsMax at most this many rows are allocated for.
  * @throws block.version_unknown, block.checksum, block.rows_too_many, block.number_too_large, block.malformed,
  *   wire.malformed (text that is not UTF-8)
  */
-export function decodeBlock(bytes: Uint8Array, limits: { readonly rowsMax: number }): BlockColumns {
+export function decodeBlock(bytes: Uint8Array, limits: BlockLimits): BlockColumns {
   requireVersion(bytes);
   requireChecksum(bytes);
   const { rows, streams } = openStreams(bytes);
@@ -54,7 +60,7 @@ export function decodeBlock(bytes: Uint8Array, limits: { readonly rowsMax: numbe
     throw new SluiceError('block.rows_too_many', 'discard', `${rows} rows, ${limits.rowsMax} allowed`);
   }
   const chunks = readChunks(streams.chunks, rows);
-  const tags = readTags(streams.tags, streams.kinds, streams.counts, chunks, rows);
+  const tags = readTags(streams.tags, streams.kinds, streams.counts, chunks, rows, limits.cellsMax ?? cellsMax(rows));
   const timeMs = new Float64Array(rows);
   const value = new Float64Array(rows);
   const quality = new Uint8Array(rows);

@@ -68,7 +68,7 @@ export class DirectoryWriter {
     }
   }
 
-  /** @throws RangeError for more counts than a reader accepts: `joinBlocks` prevents that. */
+  /** @throws RangeError for more counts than a reader accepts: `fitBlocks` prevents that. */
   finish(rows: number): void {
     if (this.#cells > cellsMax(rows)) throw new RangeError(`${this.#cells} counts in a block of ${rows} rows`);
   }
@@ -125,19 +125,21 @@ export function readChunks(cursor: Cursor, rows: number): BlockChunk[] {
   return chunks;
 }
 
+/** @param cells at most so many counts. */
 export function readTags(
   tags: Cursor,
   kinds: Cursor,
   counts: Cursor,
   chunks: readonly BlockChunk[],
   rows: number,
+  cells: number,
 ): BlockTag[] {
   // A kind is one byte: their stream says how many tags there are.
   const length = kinds.remaining;
   if (length > rows) throw malformedBlock('more tags than rows');
   const out: BlockTag[] = [];
   const left = chunks.map(({ count }) => count);
-  const state: CountsState = { last: undefined, budget: cellsMax(rows) };
+  const state: CountsState = { last: undefined, budget: cells };
   let tag = -1;
   for (let i = 0; i < length; i++) {
     tag += 1 + tags.varint();

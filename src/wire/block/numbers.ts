@@ -56,12 +56,12 @@ export class NumbersWriter {
   tag(values: Float64Array, start: number, end: number): void {
     if (end === start) return;
     if (this.#scratch.length < end - start) this.#scratch = new Float64Array((end - start) * 2);
-    const exponent = decimalExponent(values, start, end);
+    const exponent = toDecimals(values, start, end, this.#scratch);
     if (exponent <= EXPONENT_MAX) {
-      if (this.#integers(values, start, end, exponent, exponent)) return;
+      if (this.#integers(end - start, exponent)) return;
     } else if (allFloats(values, start, end)) {
-      const short = floatExponent(values, start, end);
-      if (short <= FLOAT_EXPONENT_MAX && this.#integers(values, start, end, short, MODE_FLOAT_DECIMAL + short)) return;
+      const short = toFloatDecimals(values, start, end, this.#scratch);
+      if (short <= FLOAT_EXPONENT_MAX && this.#integers(end - start, MODE_FLOAT_DECIMAL + short)) return;
       this.#modes.u8(MODE_FLOAT);
       this.#floats.add(values, start, end);
       return;
@@ -70,17 +70,14 @@ export class NumbersWriter {
     this.#doubles.add(values, start, end);
   }
 
-  /** False when the numbers lie too far apart for exact differences. */
-  #integers(values: Float64Array, start: number, end: number, exponent: number, mode: number): boolean {
-    const power = POWERS[exponent] as number;
-    const length = end - start;
+  /** What is in the scratch; false when the numbers lie too far apart for exact differences. */
+  #integers(length: number, mode: number): boolean {
     const integers = this.#scratch;
-    const first = Math.round((values[start] as number) * power);
+    const first = integers[0] as number;
     let low = first;
     let high = first;
-    for (let i = 0; i < length; i++) {
-      const m = Math.round((values[start + i] as number) * power);
-      integers[i] = m;
+    for (let i = 1; i < length; i++) {
+      const m = integers[i] as number;
       if (m < low) low = m;
       else if (m > high) high = m;
     }
@@ -103,40 +100,50 @@ export class NumbersWriter {
   }
 }
 
-/** Smallest e with value = m ÷ 10^e exactly for every value; more than EXPONENT_MAX when there is none. */
-function decimalExponent(values: Float64Array, start: number, end: number): number {
+/**
+ * Finds the smallest e with value = m ÷ 10^e exactly for every value, and leaves the m in `out`; returns more than
+ * EXPONENT_MAX when there is none.
+ */
+function toDecimals(values: Float64Array, start: number, end: number, out: Float64Array): number {
   let exponent = 0;
   let power: number = POWERS[0];
   for (let i = start; i < end; i++) {
     const value = values[i] as number;
-    for (;;) {
-      const m = Math.round(value * power);
-      // What holds for e holds for e + 1: m ÷ 10^e and 10 m ÷ 10^(e + 1) are the same quotient, rounded once.
-      if (m / power === value && m <= INTEGER_MAX && m >= -INTEGER_MAX && (m !== 0 || 1 / value > 0)) break;
+    let m = Math.round(value * power);
+    // −0 is not the 0 that comes back; and what is not finite fails one of the comparisons.
+    while (!(m / power === value && m <= INTEGER_MAX && m >= -INTEGER_MAX && (m !== 0 || 1 / value > 0))) {
       if (++exponent > EXPONENT_MAX) return exponent;
       power = POWERS[exponent] as number;
+      // What holds for e holds for e + 1: m ÷ 10^e and 10 m ÷ 10^(e + 1) are the same quotient, rounded once.
+      for (let j = 0; j < i - start; j++) {
+        out[j] = 10 * (out[j] as number);
+        if (!(Math.abs(out[j] as number) <= INTEGER_MAX)) return EXPONENT_MAX + 1;
+      }
+      m = Math.round(value * power);
     }
+    out[i - start] = m;
   }
   return exponent;
 }
 
-function floatExponent(values: Float64Array, start: number, end: number): number {
-  let exponent = 0;
-  let power: number = POWERS[0];
+/** The same for decimals that were rounded to float32. A larger power may round another way, so each is tried whole. */
+function toFloatDecimals(values: Float64Array, start: number, end: number, out: Float64Array): number {
+  for (let exponent = 1; exponent <= FLOAT_EXPONENT_MAX; exponent++) {
+    if (areFloatDecimals(values, start, end, POWERS[exponent] as number, out)) return exponent;
+  }
+  return FLOAT_EXPONENT_MAX + 1;
+}
+
+function areFloatDecimals(values: Float64Array, start: number, end: number, power: number, out: Float64Array): boolean {
   for (let i = start; i < end; i++) {
     const value = values[i] as number;
-    for (;;) {
-      const m = Math.round(value * power);
-      if (Math.fround(m / power) === value && m <= INTEGER_MAX && m >= -INTEGER_MAX && (m !== 0 || 1 / value > 0))
-        break;
-      if (++exponent > FLOAT_EXPONENT_MAX) return exponent;
-      power = POWERS[exponent] as number;
-      // Unlike float64 decimals, a larger power may round another way: all from the start.
-      i = start - 1;
-      break;
+    const m = Math.round(value * power);
+    if (!(Math.fround(m / power) === value && m <= INTEGER_MAX && m >= -INTEGER_MAX && (m !== 0 || 1 / value > 0))) {
+      return false;
     }
+    out[i - start] = m;
   }
-  return exponent;
+  return true;
 }
 
 function allFloats(values: Float64Array, start: number, end: number): boolean {
