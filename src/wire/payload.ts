@@ -19,8 +19,8 @@ import { labelled } from './hash.ts';
 
 export const PAYLOAD_VERSION = 1;
 export const ID_BYTES = 16;
-/** Runs × classes in one batch; a backlog of many restarts is sent in several. */
-export const SECTIONS_MAX = 1024;
+/** Runs, classes, clocks and pieces of records in one batch; each holds a row at least. */
+export const SECTIONS_MAX = 16_384;
 /** Above any registry's tagsMax; 16 MB of ids. */
 export const DICTIONARY_TAGS_MAX = 1_000_000;
 
@@ -67,7 +67,9 @@ export function dictionaryHash(base: Uint8Array | undefined, added: readonly Uin
 const FLAG_CLOCK = 1;
 const FLAG_RECORDS = 2;
 
+/** @throws RangeError for more than SECTIONS_MAX sections, ids of another length, or rows in a section not of their class. */
 export function encodePayload({ dictionary, sections }: Payload): Uint8Array {
+  if (sections.length > SECTIONS_MAX) throw new RangeError(`${sections.length} sections, at most ${SECTIONS_MAX}`);
   const length = sections.reduce(
     (sum, { body }) => sum + bytesOf(body).length + 128,
     dictionary.added.length * ID_BYTES,
