@@ -191,6 +191,9 @@ class Client implements CacheClient {
   forgetDictionary(target: string) {
     return this.#call('forgetDictionary', target);
   }
+  alarms() {
+    return this.#call('alarms');
+  }
   backlog(target: string) {
     return this.#call('backlog', target);
   }

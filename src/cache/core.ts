@@ -35,6 +35,7 @@ import type { BlockStore, TargetRow } from './store.ts';
 import { followTargets, type TargetConfig } from './targets.ts';
 import type {
   AckedAnswer,
+  AlarmRow,
   Append,
   Backlog,
   CacheStats,
@@ -348,6 +349,11 @@ export class CacheCore {
 
   loadHot(): HotState | undefined {
     return unpack<HotState>(this.#hot ?? this.#store.blob(HOT));
+  }
+
+  /** The last row of each alarm that is active. */
+  alarms(): AlarmRow[] {
+    return this.#store.alarms().map((row): AlarmRow => JSON.parse(row)); // written by us
   }
 
   backlog(name: string): Backlog {

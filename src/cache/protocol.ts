@@ -27,6 +27,7 @@ export const CALLS = [
   'hello',
   'setRecipient',
   'forgetDictionary',
+  'alarms',
   'backlog',
   'stats',
 ] as const satisfies readonly (keyof CacheCore)[];

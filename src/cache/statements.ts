@@ -54,7 +54,7 @@ const SQL = {
   windowsAfter:
     'SELECT id, period_ms AS periodMs, from_ms AS fromMs, to_ms AS toMs, rows, block FROM windows WHERE id > ? ORDER BY id LIMIT ?',
   lastWindowsId: 'SELECT max(id) AS id FROM windows',
-  removeWindows: 'DELETE FROM windows WHERE id IN (SELECT id FROM windows ORDER BY id LIMIT ?2) AND to_ms < ?1',
+  removeWindows: 'DELETE FROM windows WHERE to_ms < ? AND id IN (SELECT id FROM windows ORDER BY id LIMIT ?)',
 
   addDeadLetter: 'INSERT INTO dead_letters (at_ms, source, subject, reason, original) VALUES (?, ?, ?, ?, ?)',
   trimDeadLetters:

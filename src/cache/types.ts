@@ -265,6 +265,8 @@ export interface CacheClient {
   setRecipient(target: string, keys: CloudPublic): void;
   /** The cloud does not know the dictionary that we name: the next batches carry the whole one. */
   forgetDictionary(target: string): Promise<void>;
+  /** The last row of each alarm that is active: raised, or acknowledged. */
+  alarms(): Promise<readonly AlarmRow[]>;
   backlog(target: string): Promise<Backlog>;
   stats(): Promise<CacheStats>;
   /** Called in the main thread after the commit in which windows closed. */

@@ -7,7 +7,8 @@
  * between its start and its end. A value lasts until the next one, for `HOLD_MS_MAX` at most; a bad reading ends it.
  *
  * A reading older than its open window goes into a part of its own, written flagged `LATE`; readers merge the parts. It is
- * not recomputed from raw, because raw lacks what the deadband thinned. Many late ones in a row mean that the clock was
+ * not recomputed from raw, because raw lacks what the deadband thinned. (Where the window had one reading in time, that one
+ * was not written; the flag says that raw is the better answer.) Many late ones in a row mean that the clock was
  * set back: the open windows are then closed as they are and new ones opened.
  */
 import type { SlotKind } from '../../reading.ts';
@@ -138,6 +139,8 @@ export class WindowAccumulator {
       const period = this.periods[level] as number;
       const from = Math.floor(time / period) * period;
       clearWindow(w, at, from, this.#areaAt(r, from), this.#coveredAt(r, from));
+      // Late parts of these very windows may have been written: a part of one reading counts then as well.
+      if (back) w[at + W.flags] = LATE;
     }
   }
 
@@ -165,10 +168,10 @@ export class WindowAccumulator {
     const end = (w[at + W.start] as number) + (this.periods[level] as number);
     w[at + W.area] = this.#areaAt(r, end) - (w[at + W.area] as number);
     w[at + W.covered] = this.#coveredAt(r, end) - (w[at + W.covered] as number);
-    w[at + W.flags] = flags;
+    if (flags !== 0) w[at + W.flags] = flags;
     const longer = this.#levels[level + 1];
     if (longer !== undefined && !Number.isNaN(longer[at + W.start] as number)) mergeWindow(longer, at, w, at);
-    if ((w[at + W.total] as number) > 1 || flags !== 0) this.#closed[level]?.push(tag, w, at);
+    if ((w[at + W.total] as number) > 1 || (w[at + W.flags] as number) !== 0) this.#closed[level]?.push(tag, w, at);
     w[at + W.start] = Number.NaN;
     if (level === 0) this.#running[r + R.closedMs] = end;
   }
