@@ -1,0 +1,33 @@
+// Writes readings with ascending values until it is killed; says on standard output which are committed.
+import { openCache } from '../../dist/src/cache/index.js';
+import { cacheSchema } from '../../dist/src/config/cache.js';
+
+const [path, first] = process.argv.slice(2);
+const cache = await openCache(cacheSchema.parse({ path, commitInterval: '20ms', checkpointInterval: '1s' }), {
+  version: '0.0.0',
+  targets: [{ name: 'cloud', required: true }],
+});
+cache.failed.catch((error) => {
+  process.stderr.write(`${error.stack}\n`);
+  process.exit(3);
+});
+for (let index = 0; index < 4; index++) {
+  const definition = { name: `plc/tag${index}`, type: 'float64' };
+  cache.registerTag({ index, source: 'plc', definition, fields: { priority: 'normal' }, periodMs: 1000 });
+}
+const ROWS = 40;
+for (let value = Number(first); ; value += ROWS) {
+  cache.append({
+    chunk: {
+      length: ROWS,
+      tag: Uint32Array.from({ length: ROWS }, (_, i) => i % 4),
+      timeMs: Float64Array.from({ length: ROWS }, (_, i) => 1_780_000_000_000 + value + i),
+      value: Float64Array.from({ length: ROWS }, (_, i) => value + i),
+      quality: new Uint8Array(ROWS),
+      texts: [],
+    },
+    counts: [{ source: 'plc', received: ROWS, rejected: 0, duplicate: 0, thinned: 0 }],
+  });
+  await cache.committed();
+  process.stdout.write(`${value + ROWS}\n`);
+}
