@@ -38,7 +38,7 @@ export interface DeliveryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: CloudMetrics;
-  /** Asked before a batch is opened: seconds to wait when this device sends too much, undefined to let it in. */
+  /** Asked before a batch is opened: seconds to wait when this device (so far only claimed) sends too much. */
   readonly admit?: ((device: string) => number | undefined) | undefined;
   /** The store can no longer be trusted: the process must end. */
   readonly onBroken: (cause: unknown) => void;

@@ -21,6 +21,8 @@ export interface CloudLimits {
   readonly retryAfterS: number;
   readonly queriesMax: number;
   readonly queryMs: number;
+  /** At the end, requests under way get so long. */
+  readonly closeMs: number;
 }
 
 export const CLOUD_LIMITS: CloudLimits = {
@@ -36,4 +38,6 @@ export const CLOUD_LIMITS: CloudLimits = {
   // Queries share the thread with the batches; more at once would only make all of them late.
   queriesMax: 8,
   queryMs: 30_000,
+  // A service has 10 s from SIGTERM on.
+  closeMs: 3000,
 };

@@ -32,7 +32,7 @@ export interface CloudOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: Partial<CloudLimits>;
-  /** Asked before a batch is opened: seconds to wait when this device (32 hex digits) sends too much, undefined to let it in. */
+  /** Asked before a batch is opened: seconds to wait when this device (32 hex digits; so far only claimed) sends too much. */
   readonly admit?: ((device: string) => number | undefined) | undefined;
 }
 
@@ -107,7 +107,10 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   logger.info({ url, incarnation: hex(incarnation), devices: devices.entries().length }, 'cloud receiver listens');
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
+    // A body that trickles, or a slow reader, must not hold the end up; a gateway sends again what was not answered.
+    const hurry = clock.after(limits.closeMs, () => app.server.closeAllConnections());
     await app.close();
+    hurry.cancel();
     await deliveries.idle();
     store.close();
     logger.info('cloud receiver closed');

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CLASS } from '../../src/wire/classes.ts';
+import { type Dictionary, dictionaryHash } from '../../src/wire/payload.ts';
+import { tagId } from '../../src/wire/tag.ts';
 import { Stand } from './cloud.ts';
-import { block, columnsOf, cut, Gateway, polls, START_MS } from './gateway.ts';
+import { BOOT, block, columnsOf, cut, Gateway, polls, START_MS, TAGS } from './gateway.ts';
 
 let stand: Stand;
 beforeEach(async () => {
@@ -125,6 +127,41 @@ describe('a dictionary', () => {
     );
     expect(await stand.deliver(gateway.seal([alarms], gateway.known()))).toMatchObject({ name: 'ok' });
   });
+});
+
+test('a dictionary that grew is known after a restart, by any of its hashes', async () => {
+  const { gateway } = stand;
+  const ids = TAGS.map(tagId);
+  const first: Dictionary = { base: undefined, baseCount: 0, added: ids.slice(0, 2) };
+  const second: Dictionary = { base: dictionaryHash(undefined, first.added), baseCount: 2, added: ids.slice(2) };
+  const rows = (n0: number, tags: number) => block(polls(1).slice(0, tags), n0);
+  await stand.deliver(gateway.seal([gateway.readings(rows(1, 2)), gateway.records(gateway.tagRows(), 1)], first));
+  await stand.deliver(gateway.seal([gateway.readings(rows(3, 5))], second));
+  await stand.stop();
+  await stand.start();
+  const third: Dictionary = { base: dictionaryHash(second.base, second.added), baseCount: 5, added: [] };
+  expect(await stand.deliver(gateway.seal([gateway.readings(rows(8, 5))], third))).toMatchObject({ name: 'ok' });
+  expect(await stand.deliver(gateway.seal([gateway.readings(rows(13, 2))], { ...third, baseCount: 4 }))).toMatchObject({
+    name: 'dictionary_unknown',
+  });
+  const { json } = await stand.ask('/v1/digest?gateway=line3');
+  expect(Object.values<{ count: number }>(json.tags).map(({ count }) => count)).toEqual([2, 3, 3, 2, 2]);
+});
+
+test('rows of a boot whose clock was not set are corrected when the offset comes', async () => {
+  const { gateway } = stand;
+  const boot = new Uint8Array(16).fill(0xb0);
+  const rows = block(polls(2, 5000), 1);
+  const clock = { boot, wallMs: 9000, monoMs: 4000 };
+  await stand.deliver(
+    gateway.seal([gateway.records(gateway.tagRows(), 1), gateway.readings(rows, CLASS.normal, { clock })]),
+  );
+  await stand.deliver(
+    gateway.seal([gateway.records([{ type: 'CLOCK_OFFSET', boot: BOOT, offsetMs: START_MS - 5000 }], 6)]),
+  );
+  const { json } = await stand.ask(`/v1/readings?tag=boiler/balance&from=${START_MS}&to=${START_MS + 5000}`);
+  expect(json.readings).toMatchObject([{ timeMs: START_MS }, { timeMs: START_MS + 1000 }]);
+  expect((await stand.ask('/v1/latest?tag=boiler/balance')).json.latest).toMatchObject([{ timeMs: START_MS + 1000 }]);
 });
 
 describe('rows of a tag that is not known yet', () => {

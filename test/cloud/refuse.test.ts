@@ -119,7 +119,7 @@ test('a revoked key is refused', async () => {
 test('more requests than there is room for are told to come again', async () => {
   await stand.stop();
   stand.devices = [stand.gateway.entry];
-  await stand.start({ limits: { requestsMax: 1, retryAfterS: 9 } });
+  await stand.start({ limits: { requestsMax: 1, retryAfterS: 9, closeMs: 100 } });
   const { hostname, port } = new URL(stand.url);
   const socket = connect(Number(port), hostname);
   // Takes the only place and keeps it: its body never ends.
@@ -135,3 +135,15 @@ test('more requests than there is room for are told to come again', async () => 
 async function until(done: () => Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await done()); tries++) if (tries > 100) throw new Error('never came true');
 }
+
+test('the end does not wait for a body that trickles', async () => {
+  const { hostname, port } = new URL(stand.url);
+  const socket = connect(Number(port), hostname);
+  const gone = once(socket, 'close');
+  socket
+    .on('error', () => {})
+    .write('POST /v1/batches HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\nexpect: 100-continue\r\n\r\n');
+  await once(socket, 'data');
+  await stand.stop();
+  await gone;
+});

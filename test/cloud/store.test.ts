@@ -88,6 +88,23 @@ test('held ranges are the set of what was added, as few ranges as there can be',
   );
 });
 
+test('a full disk takes nothing of a batch, and the same batch passes once there is room', async () => {
+  const keys = generateCloudKey();
+  const gateway = new Gateway(keys);
+  const opened = (envelope: Uint8Array) =>
+    open(envelope, { signer: () => gateway.key.publicKey, recipient: () => keys.recipient.secretKey });
+  const batch = opened(
+    gateway.seal([gateway.records([gateway.runOpen()], 1), gateway.readings(block(polls(2000), 1))]),
+  );
+  const pages = Number(store.db.pragma('page_count', { simple: true }));
+  store.db.pragma(`max_page_count = ${pages + 3}`);
+  expect(() => store.receiver.apply(batch, NOW_MS)).toThrow(expect.objectContaining({ code: 'SQLITE_FULL' }));
+  expect(store.catalog.devices()).toEqual([]);
+  expect((await store.tier.digest(gateway.device, (id) => id)).size).toBe(0);
+  store.db.pragma('max_page_count = 1000000');
+  expect(store.receiver.apply(batch, NOW_MS)).toMatchObject({ rows: 10_001, duplicates: 0, readings: 10_000 });
+});
+
 describe('the database', () => {
   test('syncs every commit', () => {
     expect(store.db.pragma('synchronous', { simple: true })).toBe(2);
