@@ -27,6 +27,7 @@ import { sendError } from './http-errors.ts';
 import type { CloudLimits } from './limits.ts';
 import type { CloudMetrics } from './metrics.ts';
 import type { Receiver } from './receiver.ts';
+import { RefusalLog } from './refusal-log.ts';
 
 export interface DeliveryOptions {
   readonly keys: CloudKey;
@@ -69,11 +70,13 @@ interface Message {
 export class Deliveries {
   readonly #options: DeliveryOptions;
   readonly #gate: Gate;
+  readonly #log: RefusalLog;
   #broken = false;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
     const { requestsMax, requestBytesMax, waitingPerDeviceMax } = options.limits;
+    this.#log = new RefusalLog(options.logger, options.clock);
     this.#gate = new Gate({ requestsMax, bytesMax: requestBytesMax, waitingPerDeviceMax });
   }
 
@@ -176,9 +179,9 @@ export class Deliveries {
     const busy = codeOf(thrown) === 'cloud.busy';
     const code = busy ? ANSWER_CODES.busy : refusal;
     if (busy) reply.header('retry-after', limits.retryAfterS);
-    const facts = { device: hex(message.device), code: answerCode(code)?.name, reason: describe(thrown) };
+    const facts = { kind: message.kind, device: hex(message.device), reason: describe(thrown) };
     if (code === ANSWER_CODES.internal) logger.error({ ...facts, err: thrown }, 'message failed');
-    else logger.warn(facts, 'message refused');
+    else this.#log.refused(answerCode(code)?.name ?? String(code), facts);
     if (BROKEN.test(codeOf(thrown)) && !this.#broken) {
       this.#broken = true;
       onBroken(thrown);
