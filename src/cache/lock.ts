@@ -37,6 +37,28 @@ export function lockFolder(path: string): Lock {
   };
 }
 
+export interface CacheHolder {
+  /** Undefined when the holder could not leave it (a full disk). */
+  readonly pid: number | undefined;
+}
+
+/** Who writes this cache now; undefined when nobody does. For looking only: asks the kernel's lock and takes none. */
+export function cacheHolder(path: string): CacheHolder | undefined {
+  try {
+    const db = new Database(join(path, LOCK_FILE), { readonly: true, fileMustExist: true, timeout: 0 });
+    try {
+      db.prepare('SELECT count(*) FROM sqlite_master').get();
+    } finally {
+      db.close();
+    }
+    return undefined;
+  } catch (error) {
+    if (!codeOf(error).startsWith('SQLITE_BUSY')) return undefined;
+    const pid = Number(/^pid (\d+)$/.exec(holder(join(path, HOLDER_FILE)))?.[1]);
+    return { pid: Number.isInteger(pid) ? pid : undefined };
+  }
+}
+
 function holder(file: string): string {
   try {
     return readFileSync(file, 'utf8').trim();

@@ -45,6 +45,12 @@ export interface PendingView {
   readonly oldestMs: number;
 }
 
+/** How far the journal was read: the last block, and the last number of each run and class. */
+export interface TailPlace {
+  readonly block: number;
+  readonly last: ReadonlyMap<string, number>;
+}
+
 export interface CacheReader {
   ledger(): Ledger;
   /** Counts everything again from the blocks. Reads the whole file. */
@@ -52,6 +58,10 @@ export interface CacheReader {
   tags(): TagDefinition[];
   /** The newest journaled reading of each tag whose name matches; `*` stands for anything. Deadbands leave readings out. */
   latest(pattern?: string): ReadingView[];
+  /** The last `limit` readings that were committed, of tags whose name matches, and the place to go on from. */
+  tail(pattern: string, limit: number): { readings: ReadingView[]; next: TailPlace };
+  /** What was committed after that place. */
+  after(pattern: string, place: TailPlace): { readings: ReadingView[]; next: TailPlace };
   /** In order of time. @param limit newest first when it cuts. */
   range(tag: string, fromMs: number, toMs: number, limit?: number): ReadingView[];
   windows(tag: string, periodMs: number, fromMs: number, toMs: number): WindowView[];
@@ -74,6 +84,8 @@ export function readCache(path: string): CacheReader {
     verify: () => verifyCache(db),
     tags: () => readings.definitions(),
     latest: (pattern = '*') => readings.latest(pattern),
+    tail: (pattern, limit) => readings.tail(pattern, limit),
+    after: (pattern, place) => readings.after(pattern, place),
     range: (tag, fromMs, toMs, limit) => readings.range(tag, fromMs, toMs, limit),
     windows: (tag, periodMs, fromMs, toMs) => readWindows(db, readings.numbersOf(tag), periodMs, fromMs, toMs),
     pending: () => pendingOf(db),
@@ -124,9 +136,7 @@ class ReadingBlocks {
   }
 
   latest(pattern: string): ReadingView[] {
-    const matches = glob(pattern);
-    const tags = new Map(this.#contents().map(({ seq, content }) => [seq, parseTagContent(content)]));
-    const wanted = new Map([...tags].filter(([, { name }]) => matches.test(name)));
+    const wanted = this.#matching(pattern);
     const found = new Map<string, ReadingView>();
     const open = new Set([...wanted.values()].map(({ name }) => name));
     for (const { columns } of this.#blocks('id DESC')) {
@@ -143,6 +153,47 @@ class ReadingBlocks {
     return [...found.values()].sort((a, b) => (a.tag < b.tag ? -1 : 1));
   }
 
+  tail(pattern: string, limit: number): { readings: ReadingView[]; next: TailPlace } {
+    const wanted = this.#matching(pattern);
+    const found: ReadingView[][] = [];
+    const last = new Map<string, number>();
+    let block = -1;
+    let count = 0;
+    for (const { row, columns } of this.#blocks('id DESC')) {
+      block = Math.max(block, row.id);
+      const key = `${row.run} ${row.class}`;
+      last.set(key, Math.max(last.get(key) ?? 0, row.n0 + row.rows - 1));
+      const readings = [...rowsOf(columns, wanted)].sort((a, b) => a.timeMs - b.timeMs);
+      if (readings.length > 0) found.push(readings);
+      count += readings.length;
+      if (count >= limit) break;
+    }
+    return { readings: found.reverse().flat().slice(-limit), next: { block, last } };
+  }
+
+  after(pattern: string, place: TailPlace): { readings: ReadingView[]; next: TailPlace } {
+    const wanted = this.#matching(pattern);
+    const found: ReadingView[] = [];
+    const last = new Map(place.last);
+    let { block } = place;
+    for (const { row, columns } of this.#blocks('id', { after: place.block })) {
+      block = row.id;
+      const key = `${row.run} ${row.class}`;
+      const end = row.n0 + row.rows - 1;
+      // A block that was split by a partial acknowledgement comes again in pieces: its numbers tell.
+      if (end <= (last.get(key) ?? 0)) continue;
+      last.set(key, end);
+      found.push(...[...rowsOf(columns, wanted)].sort((a, b) => a.timeMs - b.timeMs));
+    }
+    return { readings: found, next: { block, last } };
+  }
+
+  #matching(pattern: string): Map<number, TagDefinition> {
+    const matches = glob(pattern);
+    const tags = this.#contents().map(({ seq, content }) => [seq, parseTagContent(content)] as const);
+    return new Map(tags.filter(([, { name }]) => matches.test(name)));
+  }
+
   range(tag: string, fromMs: number, toMs: number, limit = Number.POSITIVE_INFINITY): ReadingView[] {
     const wanted = new Map(
       this.#contents().flatMap(({ seq, content }) => {
@@ -151,7 +202,7 @@ class ReadingBlocks {
       }),
     );
     const found: ReadingView[] = [];
-    for (const { columns } of this.#blocks('id', fromMs, toMs)) {
+    for (const { columns } of this.#blocks('id', { fromMs, toMs })) {
       for (const reading of rowsOf(columns, wanted))
         if (reading.timeMs >= fromMs && reading.timeMs <= toMs) found.push(reading);
     }
@@ -173,13 +224,12 @@ class ReadingBlocks {
   /** Damaged ones are left out: `verify` counts them. */
   *#blocks(
     order: 'id' | 'id DESC',
-    fromMs = -Number.MAX_VALUE,
-    toMs = Number.MAX_VALUE,
+    { fromMs = -Number.MAX_VALUE, toMs = Number.MAX_VALUE, after = -1 } = {},
   ): Generator<{ row: BlockRow; columns: BlockColumns }> {
     const up = order === 'id';
     const sql = `SELECT ${JOURNAL_COLUMNS} FROM journal WHERE id ${up ? '>' : '<'} ? AND class >= 3 AND last_ms >= ? AND first_ms <= ?
       ORDER BY ${order} LIMIT ${PAGE}`;
-    for (let id = up ? -1 : Number.MAX_SAFE_INTEGER; ; ) {
+    for (let id = up ? after : Number.MAX_SAFE_INTEGER; ; ) {
       const page = all<JournalRecord>(this.#db, sql, id, fromMs, toMs).map(blockRow);
       for (const row of page) {
         const columns = readColumns(this.#db, row);

@@ -27,7 +27,11 @@ export function jsonReplacer(_key: string, value: unknown): unknown {
 export type Align = 'left' | 'right';
 
 /** A table with two spaces between columns; numbers go to the right. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[], align: readonly Align[] = []): string {
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  align: readonly Align[] = [],
+): string {
   const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => displayWidth(row[at] ?? ''))));
   const format = (row: readonly string[]) =>
     row

@@ -19,8 +19,12 @@ export async function plant(options: PlantCommand, output: Output): Promise<Exit
   const modbus = `${HOST}:${running.modbusPort}`;
   const mqtt = `${HOST}:${running.mqttPort}`;
   if (output.terminal) {
-    output.line(`Modbus TCP  ${modbus}   units 1, 2, 3     mbpoll -m tcp -p ${running.modbusPort} -a 1 -r 1 -c 5 ${HOST}`);
-    output.line(`MQTT        ${mqtt}   ten sensors       mosquitto_sub -h ${HOST} -p ${running.mqttPort} -t 'sensors/#' -v`);
+    output.line(
+      `Modbus TCP  ${modbus}   units 1, 2, 3     mbpoll -m tcp -p ${running.modbusPort} -a 1 -r 1 -c 5 ${HOST}`,
+    );
+    output.line(
+      `MQTT        ${mqtt}   ten sensors       mosquitto_sub -h ${HOST} -p ${running.mqttPort} -t 'sensors/#' -v`,
+    );
     output.line(`Truth       ${running.truthUrl}/published`);
     output.line('Ctrl-C ends it.');
   } else {

@@ -2,11 +2,11 @@
  * The command line: which commands there are and where each lives. A command's code is loaded only when it runs, so that
  * `sluice status` on a small box does not pay for the gateway.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { asError, isSluiceError } from '../errors.ts';
 import { Exit } from './exit.ts';
 import { type Output, standardOutput } from './output.ts';
+import { version } from './version.ts';
 
 const DEFAULT_CONFIG = '/etc/sluice/sluice.yaml';
 
@@ -38,11 +38,6 @@ function report(thrown: unknown, output: Output): number {
   }
   if (error.hint !== undefined) output.problem(`  ${error.hint}`);
   return error.code.startsWith('config.') || error.code.startsWith('usage.') ? Exit.usage : Exit.finding;
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
-  return String((manifest as { version?: unknown }).version);
 }
 
 const config = () =>
@@ -80,7 +75,10 @@ function build(output: Output, exit: (code: number) => void): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(sluice --help lists the commands)')
     .exitOverride()
-    .configureOutput({ writeErr: (text) => output.problem(text.trimEnd()), writeOut: (text) => output.line(text.trimEnd()) })
+    .configureOutput({
+      writeErr: (text) => output.problem(text.trimEnd()),
+      writeOut: (text) => output.line(text.trimEnd()),
+    })
     .addHelpText(
       'after',
       `
@@ -105,10 +103,15 @@ function running(program: Command, output: Output, exit: (code: number) => void)
     .action(async (options) => exit(await (await import('./run.ts')).run(options, output)));
   program
     .command('demo')
-    .description('a simulated plant, the gateway and a cloud, as real processes; ends with the proof that nothing was lost')
+    .description(
+      'a simulated plant, the gateway and a cloud, as real processes; ends with the proof that nothing was lost',
+    )
     .option('--for <duration>', 'end by itself after this long', duration)
     .option('--outage <duration>', 'kill the cloud in the middle and start it again after this long', duration)
-    .option('--dir <folder>', 'keep keys, cache, cloud data and logs here (default: a temporary folder, removed at the end)')
+    .option(
+      '--dir <folder>',
+      'keep keys, cache, cloud data and logs here (default: a temporary folder, removed at the end)',
+    )
     .option('--seed <number>', 'seed of the simulated plant', whole, 1)
     .addOption(json())
     .action(async (options) => exit(await (await import('./demo.ts')).demo(options, output)));
@@ -128,7 +131,10 @@ function running(program: Command, output: Output, exit: (code: number) => void)
     .requiredOption('--data <folder>', 'where it keeps what it received')
     .requiredOption('--keys <file>', 'the cloud key file made by `sluice keygen --cloud`')
     .requiredOption('--devices <file>', 'the devices it takes from: a JSON list of what `sluice keygen` printed')
-    .option('--token-file <file>', 'a file (mode 0600) with the token that queries must carry; without it only loopback may ask')
+    .option(
+      '--token-file <file>',
+      'a file (mode 0600) with the token that queries must carry; without it only loopback may ask',
+    )
     .action(async (options) => exit(await (await import('./cloud.ts')).cloud(options, output)));
   program
     .command('keygen')

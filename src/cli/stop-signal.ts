@@ -1,6 +1,7 @@
 /**
  * Ctrl-C and SIGTERM as an AbortSignal. The first one asks the process to end in order; a second Ctrl-C means it: the
- * process ends at once, as after a power cut, and loses no more than that would.
+ * process ends at once, as after a power cut, and loses no more than that would. A part of the demo also ends when the
+ * demo itself is gone.
  */
 export function stopSignal(): AbortSignal {
   const controller = new AbortController();
@@ -10,6 +11,9 @@ export function stopSignal(): AbortSignal {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', () => controller.abort());
+  process.once('disconnect', () => controller.abort());
+  // The channel to a parent must not keep the process alive when everything else has ended.
+  process.channel?.unref();
   return controller.signal;
 }
 

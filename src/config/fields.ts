@@ -52,6 +52,22 @@ export const FILE_PATH_FORMAT = 'path';
 /** A file or folder of this machine. A relative one is taken from the config file's folder, wherever the daemon was started. */
 export const filePath = () => z.string().min(1).meta({ format: FILE_PATH_FORMAT });
 
+const LISTEN = /^(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+)):(\d{1,5})$/;
+const PORT_MAX = 65_535;
+
+/** `127.0.0.1:1883` or `[::1]:1883` → where to listen; port 0 takes a free one. */
+export const listenAddress = () =>
+  z
+    .string()
+    .refine((text) => Number(LISTEN.exec(text)?.[3] ?? Number.NaN) <= PORT_MAX, {
+      error: 'expected an address and a port, such as 127.0.0.1:1883 or [::1]:1883',
+      abort: true,
+    })
+    .transform((text) => {
+      const [, six, four, port] = LISTEN.exec(text) ?? [];
+      return { host: six ?? four ?? '', port: Number(port) };
+    });
+
 export const valueType = () => z.enum(VALUE_TYPES);
 
 const limit = z.strictObject({

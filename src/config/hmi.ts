@@ -1,10 +1,9 @@
 /** The `hmi:` section: what people beside the machine see, and who may see it. */
 import { z } from 'zod';
-import { duration, durationFrom, size } from './fields.ts';
+import { duration, durationFrom, listenAddress, size } from './fields.ts';
 
-const PORT = 1883;
 /** Loopback: an HMI on the LAN is one deliberate line. */
-const HOST = '127.0.0.1';
+const LISTEN = '127.0.0.1:1883';
 /** Faster than people see; a panel gets the latest value at this pace. */
 const MIN_INTERVAL_MS = 100;
 const CONNECTIONS_MAX = 100;
@@ -29,9 +28,7 @@ const user = z.strictObject({
 });
 
 const mqttSchema = z.strictObject({
-  host: z.string().min(1).default(HOST),
-  /** 0 takes a free one. */
-  port: z.int().min(0).max(65_535).default(PORT),
+  listen: listenAddress().prefault(LISTEN),
   users: z.array(user).max(1000).default([]),
   /** `read`: clients without a user name may read everything. */
   anonymous: z.enum(['none', 'read']).default('none'),

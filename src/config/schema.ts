@@ -1,7 +1,7 @@
 /** The whole config but the drivers' own settings: sections of `sluice.yaml` and what each source may say to the runner. */
 import { z } from 'zod';
 import { cacheSchema } from './cache.ts';
-import { durationFrom, name } from './fields.ts';
+import { durationFrom, listenAddress, name } from './fields.ts';
 import { hmiSchema } from './hmi.ts';
 import { pipelineSchema } from './pipeline.ts';
 import { uplinkSchema } from './uplink.ts';
@@ -27,23 +27,10 @@ const gatewaySchema = z.strictObject({
 });
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
-const LISTEN = /^(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+)):(\d{1,5})$/;
-
-const listenAddress = z
-  .string()
-  .refine((text) => Number(LISTEN.exec(text)?.[3] ?? Number.NaN) <= 65_535, {
-    error: 'expected an address and a port, such as 127.0.0.1:9633 or [::1]:9633',
-    abort: true,
-  })
-  .transform((text) => {
-    const [, six, four, port] = LISTEN.exec(text) ?? [];
-    return { host: six ?? four ?? '', port: Number(port) };
-  });
-
 /** /metrics, /healthz and the status for `sluice status`. Without this section nothing listens. */
 const httpSchema = z
   .strictObject({
-    listen: listenAddress.prefault(HTTP_LISTEN),
+    listen: listenAddress().prefault(HTTP_LISTEN),
     /** Asked for as a bearer token; needed when others than this machine can connect. */
     token: z.string().min(HTTP_TOKEN_LETTERS_MIN).optional(),
   })

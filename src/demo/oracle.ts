@@ -8,8 +8,9 @@
  * 3. The plant agrees: every message its sensors published is in the cloud exactly once with its values, and every value
  *    read from a register is one that this register really held then.
  */
-import type { TagContent } from '../wire/digest.ts';
+
 import type { Claim, Published } from '../plant/truth.ts';
+import type { TagDigest } from '../wire/digest.ts';
 
 export interface LedgerSums {
   readonly accepted: number;
@@ -50,7 +51,7 @@ export function judgeLedger(sums: LedgerSums): string[] {
   return problems;
 }
 
-export function judgeContent(gateway: ReadonlyMap<string, TagContent>, cloud: ReadonlyMap<string, TagContent>): string[] {
+export function judgeContent(gateway: ReadonlyMap<string, TagDigest>, cloud: ReadonlyMap<string, TagDigest>): string[] {
   const problems: string[] = [];
   for (const [tag, here] of gateway) {
     const there = cloud.get(tag);
@@ -68,8 +69,15 @@ export function judgeContent(gateway: ReadonlyMap<string, TagContent>, cloud: Re
 /** The sensors' messages, as configured in examples/demo.yaml: topic sensors/<n>/climate to climate/<n>/<field>. */
 const FIELDS = { temperature: 't', humidity: 'h', pressure: 'p' } as const;
 
-/** @param readings all readings of the climate source that the cloud holds. */
-export function judgeMessages(published: readonly Published[], readings: readonly CloudReading[]): string[] {
+/**
+ * @param readings all readings of the climate source that the cloud holds.
+ * @param subscribedMs what was published before the gateway's subscription was granted is no business of the gateway's.
+ */
+export function judgeMessages(
+  published: readonly Published[],
+  readings: readonly CloudReading[],
+  subscribedMs: number,
+): string[] {
   const problems: string[] = [];
   const held = new Map<string, number>();
   for (const reading of readings) {
@@ -81,7 +89,10 @@ export function judgeMessages(published: readonly Published[], readings: readonl
     for (const [field, key] of Object.entries(FIELDS)) {
       const tag = `climate/${topic.split('/')[1]}/${field}`;
       const times = held.get(`${tag} ${message.ts} ${message[key]}`) ?? 0;
-      if (times !== 1) problems.push(`${tag} at ${message.ts} (${message[key]}) was published once and is in the cloud ${times} times`);
+      if (times > 1 || (times === 0 && Number(message.ts) >= subscribedMs))
+        problems.push(
+          `${tag} at ${message.ts} (${message[key]}) was published once and is in the cloud ${times} times`,
+        );
       held.delete(`${tag} ${message.ts} ${message[key]}`);
     }
   }

@@ -1,12 +1,12 @@
 /** A part of the demo as a process of its own: what it prints goes to a log file, and its `ready` line says where it listens. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 import { SluiceError } from '../errors.ts';
-import type { Clock } from '../runtime/clock.ts';
+import { builtFile } from '../runtime/built.ts';
+import type { Clock, Timer } from '../runtime/clock.ts';
 
-const COMMAND = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+const COMMAND = builtFile(import.meta.url, '../cli/main.js');
 /** A Raspberry Pi with a slow card starts Node and SQLite in a few seconds. */
 const READY_TIMEOUT_MS = 60_000;
 /** What a part may take to drain before it is killed; the gateway itself promises 10 s. */
@@ -34,7 +34,12 @@ export class Part {
   readonly #exited: Promise<number>;
   #wanted = false;
 
-  private constructor(options: PartOptions, child: ChildProcess, facts: Record<string, unknown>, exited: Promise<number>) {
+  private constructor(
+    options: PartOptions,
+    child: ChildProcess,
+    facts: Record<string, unknown>,
+    exited: Promise<number>,
+  ) {
     this.name = options.name;
     this.facts = facts;
     this.pid = child.pid ?? -1;
@@ -49,7 +54,8 @@ export class Part {
   /** Resolves when the part has said that it is ready. @throws demo.part_failed with its last lines. */
   static async start(options: PartOptions): Promise<Part> {
     const child = spawn(process.execPath, [COMMAND, ...options.args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // The channel carries nothing: when we are killed it breaks, and the part ends by itself.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { ...process.env, ...options.env },
       // A Ctrl-C at the terminal goes to the whole foreground group; the parts are to be stopped in order, by us.
       detached: true,
@@ -74,8 +80,12 @@ export class Part {
       if (child.stdout !== null) createInterface({ input: child.stdout }).on('line', heard);
       if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', heard);
     });
-    const timeout = new Promise<'late'>((resolve) => options.clock.after(READY_TIMEOUT_MS, () => resolve('late')));
+    let timer: Timer | undefined;
+    const timeout = new Promise<'late'>((resolve) => {
+      timer = options.clock.after(READY_TIMEOUT_MS, () => resolve('late'));
+    });
     const first = await Promise.race([ready, exited, timeout]);
+    timer?.cancel();
     if (typeof first === 'object') return new Part(options, child, first, exited);
     child.kill('SIGKILL');
     throw died(options, typeof first === 'number' ? first : undefined, last);

@@ -97,14 +97,14 @@ export class HmiBroker {
   }
 
   #listen(): Promise<void> {
-    const { host, port } = this.#options.config;
+    const { host, port } = this.#options.config.listen;
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) => {
         this.#aedes.close();
         reject(
           new SluiceError('hmi.listen_failed', 'stop', `the HMI broker cannot listen on ${host}:${port}`, {
             cause,
-            hint: 'Another broker may hold the port: choose another hmi.mqtt.port.',
+            hint: 'Another broker may hold the port: choose another hmi.mqtt.listen.',
           }),
         );
       });

@@ -5,7 +5,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import fastify from 'fastify';
 import type { HttpConfig } from '../config/schema.ts';
-import type { Metrics } from '../runtime/metrics.ts';
 
 /** Nobody sends us a body. */
 const BODY_BYTES_MAX = 1024;
@@ -14,7 +13,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const CONNECTIONS_MAX = 32;
 
 export interface HttpView {
-  readonly metrics: Metrics;
+  readonly metrics: { readonly contentType: string; text(): Promise<string> };
   status(): Promise<unknown>;
   /** What is wrong, if anything is: the process works only when this is empty. */
   faults(): readonly string[];

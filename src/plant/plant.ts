@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../runtime/clock.ts';
 import { startPlantBroker } from './broker.ts';
 import { startModbusPlant } from './modbus.ts';
 import { PlantModel, SENSOR_COUNT, STEP_MS, sensorMessage } from './model.ts';
-import { startSensors } from './publishers.ts';
+import { startSensors } from './sensor-clients.ts';
 import { startTruth } from './truth.ts';
 
 const SENSOR_PERIOD_MS = 1000;
@@ -46,13 +46,13 @@ export async function startPlant(options: PlantOptions): Promise<Plant> {
       reading: sensorMessage,
       clock,
     });
-    stages.push(() => sensors.close());
+    stages.push(() => sensors.stop());
     const truth = await startTruth({
       host,
       port: options.truthPort,
       model,
       published: () => sensors.published(),
-      quiet: () => sensors.close(),
+      quiet: () => sensors.stop(),
     });
     stages.push(() => truth.close());
     return { modbusPort: modbus.port, mqttPort: broker.port, truthUrl: truth.url, stop };

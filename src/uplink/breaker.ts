@@ -4,7 +4,7 @@
  * someone said no to us as a whole, and only a person can change that; one trial every few minutes finds out when.
  */
 import type { Clock } from '../runtime/clock.ts';
-import { fullJitterMs } from './backoff.ts';
+import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, fullJitterMs } from './backoff.ts';
 import type { CloudNews } from './decide.ts';
 
 /** One lost packet is no outage; three failures with nothing between them are. */
@@ -28,6 +28,8 @@ export class Breaker {
   readonly #clock: Clock;
   readonly #random: () => number;
   #failures = 0;
+  /** Monotonic, of the first failure in a row. */
+  #failingSinceMs = 0;
   #holds = 0;
   #hold: Hold | undefined;
   #opener: string | undefined;
@@ -114,6 +116,7 @@ export class Breaker {
 
   #failed(id: string, wasTrial: boolean, news: { text: string; pauseMs: number | undefined }): void {
     const wasClosed = this.state === 'closed';
+    if (this.#failures === 0) this.#failingSinceMs = this.#clock.monoMs();
     this.#failures++;
     this.#lastError = news.text;
     if (news.pauseMs !== undefined) this.#pausedUntilMs = this.#clock.monoMs() + news.pauseMs;
@@ -124,7 +127,10 @@ export class Breaker {
     if (this.state === 'open' && (wasClosed || wasTrial)) {
       // A failed hello clears no batch of suspicion.
       if (id !== HELLO_TRIAL) this.#opener = id;
-      this.#wait(fullJitterMs(this.#failures - FAILURES_TO_OPEN + 1, this.#random()));
+      // Never longer than half of what the outage has lasted: a short one is not followed by a long silence.
+      const outageMs = this.#clock.monoMs() - this.#failingSinceMs;
+      const longestMs = Math.min(BACKOFF_MS_MAX, Math.max(BACKOFF_MS_MIN, outageMs / 2));
+      this.#wait(fullJitterMs(this.#failures - FAILURES_TO_OPEN + 1, this.#random(), BACKOFF_MS_MIN, longestMs));
     }
   }
 

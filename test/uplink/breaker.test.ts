@@ -53,18 +53,21 @@ describe('the breaker', () => {
     expect(breaker.admits(opener)).toBe(true);
   });
 
-  test('waits longer after each failed trial, five minutes at most', () => {
+  test('waits longer the longer the outage lasts: at most half of it, and five minutes', () => {
     const { breaker, clock } = opened();
-    const waits: number[] = [];
-    for (let i = 0; i < 14; i++) {
+    const startMs = clock.monoMs();
+    const waits: { waitMs: number; outageMs: number }[] = [];
+    for (let i = 0; i < 60; i++) {
       const waitMs = (breaker.nextMs ?? 0) - clock.monoMs();
-      waits.push(waitMs);
+      waits.push({ waitMs, outageMs: clock.monoMs() - startMs });
       clock.advance(waitMs);
       breaker.sent(`t${i}`);
       breaker.tell(`t${i}`, LOST);
     }
-    expect(waits.slice(0, 4)).toEqual([500, 1000, 2000, 4000]);
-    expect(Math.max(...waits)).toBe(150_000);
+    for (const { waitMs, outageMs } of waits) expect(waitMs).toBeLessThanOrEqual(Math.max(1000, outageMs / 2));
+    expect(waits[0]?.waitMs).toBe(500);
+    // The random number is a half here.
+    expect(waits.at(-1)?.waitMs).toBe(150_000);
   });
 
   test('a hello that fails as a trial clears no batch of suspicion', () => {

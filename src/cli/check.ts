@@ -1,0 +1,62 @@
+import { drivers } from '../../drivers/index.ts';
+import { type Finding, findingsOf, formatFinding } from '../config/findings.ts';
+import { jsonSchema } from '../config/json-schema.ts';
+import { type Config, loadConfig } from '../config/load.ts';
+import { Exit, type ExitCode } from './exit.ts';
+import type { Output } from './output.ts';
+
+export interface CheckCommand {
+  readonly config: string;
+  readonly schema?: boolean;
+  readonly json?: boolean;
+}
+
+export async function check(options: CheckCommand, output: Output): Promise<ExitCode> {
+  if (options.schema === true) {
+    output.json(jsonSchema(drivers));
+    return Exit.fine;
+  }
+  const loaded = load(options.config);
+  if (Array.isArray(loaded)) {
+    if (options.json === true) output.json({ ok: false, findings: loaded });
+    else printFindings(options.config, loaded, output);
+    return Exit.usage;
+  }
+  const config = loaded as Config;
+  const facts = config.sources.map((source) => ({
+    source: source.name,
+    driver: source.driver,
+    endpoint: source.prepared.endpoint,
+    groups: source.prepared.groups.length,
+    tags: source.prepared.groups.reduce((sum, group) => sum + group.tags.length, 0),
+  }));
+  if (options.json === true) {
+    output.json({ ok: true, gateway: config.gateway.id, sources: facts, uplink: config.uplink?.url ?? null });
+    return Exit.fine;
+  }
+  output.line(`${options.config} is fine: gateway ${config.gateway.id}, ${facts.length} sources`);
+  for (const { source, driver, endpoint, tags } of facts) {
+    output.line(`  ${source}  ${driver}  ${endpoint}  ${tags === 0 ? 'tags register themselves' : `${tags} tags`}`);
+  }
+  output.line(
+    config.uplink === undefined ? '  no uplink: readings stay on this disk' : `  delivers to ${config.uplink.url}`,
+  );
+  return Exit.fine;
+}
+
+function load(path: string): Config | Finding[] {
+  try {
+    return loadConfig(path, drivers);
+  } catch (thrown) {
+    const findings = findingsOf(thrown);
+    if (findings.length === 0) throw thrown;
+    return [...findings];
+  }
+}
+
+export function printFindings(file: string, findings: readonly Finding[], output: Output): void {
+  for (const finding of findings) output.problem(formatFinding(finding));
+  output.problem(
+    `${file} has ${findings.length === 1 ? 'one fault' : `${findings.length} faults`}; nothing was started`,
+  );
+}

@@ -1,0 +1,54 @@
+import { devicesFile, startCloud } from '../cloud/index.ts';
+import { asError, describe, isSluiceError } from '../errors.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { readSecretFile } from '../runtime/credentials.ts';
+import { openLog } from '../runtime/log.ts';
+import { parseCloudKey } from '../wire/keys.ts';
+import { Exit, type ExitCode } from './exit.ts';
+import type { Output } from './output.ts';
+import { aborted, stopSignal } from './stop-signal.ts';
+
+export interface CloudCommand {
+  readonly host: string;
+  readonly port: number;
+  readonly data: string;
+  readonly keys: string;
+  readonly devices: string;
+  readonly tokenFile?: string;
+}
+
+export async function cloud(options: CloudCommand, _output: Output): Promise<ExitCode> {
+  const stopped = stopSignal();
+  const readToken = options.tokenFile === undefined ? undefined : readSecretFile(options.tokenFile);
+  const log = await openLog({ level: 'info', format: 'auto' }, readToken === undefined ? [] : [readToken]);
+  const { logger } = log;
+  try {
+    const running = await startCloud({
+      host: options.host,
+      port: options.port,
+      dataDir: options.data,
+      keys: parseCloudKey(readSecretFile(options.keys)),
+      devices: devicesFile(options.devices, logger),
+      readToken,
+      clock: systemClock,
+      logger,
+    });
+    logger.info({ ready: true, url: running.url, data: options.data }, 'cloud receiver is up');
+    try {
+      await Promise.race([aborted(stopped), running.failed]);
+    } finally {
+      await running.close();
+    }
+    logger.info('cloud receiver has ended');
+    return Exit.fine;
+  } catch (error) {
+    const hint = isSluiceError(error) ? error.hint : undefined;
+    logger.fatal(
+      { err: asError(error), ...(hint === undefined ? {} : { hint }) },
+      `cloud receiver stops: ${describe(error)}`,
+    );
+    return Exit.finding;
+  } finally {
+    log.flush();
+  }
+}

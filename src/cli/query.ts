@@ -1,0 +1,143 @@
+import { request } from 'undici';
+import type { WindowView } from '../cache/index.ts';
+import { SluiceError } from '../errors.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { readSecretFile } from '../runtime/credentials.ts';
+import { Exit, type ExitCode } from './exit.ts';
+import { type CacheChoice, openLocalCache, shownReading } from './local-cache.ts';
+import { moment } from './moment.ts';
+import { type Output, table, time, value } from './output.ts';
+
+const TIMEOUT_MS = 30_000;
+
+export interface QueryCommand extends CacheChoice {
+  readonly from: string;
+  readonly to: string;
+  /** Milliseconds. */
+  readonly window?: number;
+  readonly limit: number;
+  readonly url?: string;
+  readonly tokenFile?: string;
+  readonly json?: boolean;
+}
+
+type Cell = number | boolean | string | null;
+
+interface Line {
+  readonly timeMs: number;
+  readonly value: Cell;
+  readonly status: string;
+  readonly reason: string | null;
+}
+
+interface WindowLine {
+  readonly startMs: number;
+  readonly count: number;
+  readonly min: Cell;
+  readonly max: Cell;
+  readonly mean: Cell;
+  readonly first: Cell;
+  readonly last: Cell;
+}
+
+export async function query(tag: string, options: QueryCommand, output: Output): Promise<ExitCode> {
+  const nowMs = systemClock.wallMs();
+  const span = { fromMs: moment(options.from, nowMs), toMs: moment(options.to, nowMs) };
+  if (options.window !== undefined) {
+    const windows = await windowsOf(tag, options.window, span, options);
+    if (options.json === true) output.json(windows);
+    else printWindows(windows, output);
+    return windows.length > 0 ? Exit.fine : nothing(tag, options, output);
+  }
+  const readings = await readingsOf(tag, span, options);
+  if (options.json === true) output.json(readings);
+  else printReadings(readings, output);
+  return readings.length > 0 ? Exit.fine : nothing(tag, options, output);
+}
+
+interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+async function readingsOf(tag: string, span: Span, options: QueryCommand): Promise<readonly Line[]> {
+  if (options.url !== undefined) {
+    const asked = { tag, from: String(span.fromMs), to: String(span.toMs), limit: String(options.limit) };
+    return ((await askCloud(options, '/v1/readings', asked)) as { readings: Line[] }).readings;
+  }
+  const { cache } = openLocalCache(options);
+  try {
+    return cache.range(tag, span.fromMs, span.toMs, options.limit).map(shownReading);
+  } finally {
+    cache.close();
+  }
+}
+
+async function windowsOf(
+  tag: string,
+  periodMs: number,
+  span: Span,
+  options: QueryCommand,
+): Promise<readonly WindowLine[]> {
+  if (options.url !== undefined) {
+    const asked = { tag, from: String(span.fromMs), to: String(span.toMs), period: String(periodMs) };
+    return ((await askCloud(options, '/v1/windows', asked)) as { windows: WindowLine[] }).windows.slice(-options.limit);
+  }
+  const { cache } = openLocalCache(options);
+  try {
+    return cache.windows(tag, periodMs, span.fromMs, span.toMs).map(windowLine).slice(-options.limit);
+  } finally {
+    cache.close();
+  }
+}
+
+function windowLine({ startMs, count, min, max, mean, first, last }: WindowView): WindowLine {
+  return { startMs, count, min, max, mean, first, last };
+}
+
+async function askCloud(options: QueryCommand, path: string, asked: Record<string, string>): Promise<unknown> {
+  const url = new URL(`${path}?${new URLSearchParams(asked)}`, options.url);
+  const token = options.tokenFile === undefined ? undefined : readSecretFile(options.tokenFile);
+  const { statusCode, body } = await request(url, {
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+  }).catch((cause: unknown) => {
+    throw new SluiceError('query.unreachable', 'retry', `${options.url} does not answer`, {
+      cause,
+      hint: 'is the receiver running, and is this its address?',
+    });
+  });
+  const text = await body.text();
+  if (statusCode === 200) return JSON.parse(text);
+  throw new SluiceError('query.refused', 'stop', `${options.url} answered ${statusCode}: ${text.slice(0, 300)}`, {
+    hint: statusCode === 401 ? 'give the token with --token-file' : 'the answer says why',
+  });
+}
+
+function printReadings(readings: readonly Line[], output: Output): void {
+  const rows = readings.map((line) => [time(line.timeMs), value(line.value), quality(line)]);
+  output.line(table(['time', 'value', 'quality'], rows, ['left', 'right', 'left']));
+}
+
+function printWindows(windows: readonly WindowLine[], output: Output): void {
+  const rows = windows.map((window) => [
+    time(window.startMs),
+    String(window.count),
+    ...[window.min, window.mean, window.max, window.first, window.last].map(value),
+  ]);
+  const right = Array.from({ length: 7 }, (_, at) => (at === 0 ? ('left' as const) : ('right' as const)));
+  output.line(table(['from', 'n', 'min', 'mean', 'max', 'first', 'last'], rows, right));
+}
+
+function quality({ status, reason }: Pick<Line, 'status' | 'reason'>): string {
+  return reason === null || reason === '' ? status : `${status} (${reason})`;
+}
+
+/** An empty answer is a finding: a script that asks for data wants to know. */
+function nothing(tag: string, options: QueryCommand, output: Output): ExitCode {
+  const elsewhere =
+    options.url === undefined ? 'sluice tail shows what comes in' : `${options.url}/v1/latest shows the tags there are`;
+  output.problem(`nothing of ${tag} in that time; ${elsewhere}`);
+  return Exit.finding;
+}

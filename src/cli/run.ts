@@ -1,0 +1,53 @@
+import { drivers } from '../../drivers/index.ts';
+import { findingsOf } from '../config/findings.ts';
+import { type Config, loadConfig } from '../config/load.ts';
+import { asError, describe, isSluiceError } from '../errors.ts';
+import { runGateway } from '../gateway.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { openLog } from '../runtime/log.ts';
+import { printFindings } from './check.ts';
+import { Exit, type ExitCode } from './exit.ts';
+import type { Output } from './output.ts';
+import { stopSignal } from './stop-signal.ts';
+import { version } from './version.ts';
+
+export async function run(options: { readonly config: string }, output: Output): Promise<ExitCode> {
+  const stopped = stopSignal();
+  const config = load(options.config, output);
+  if (config === undefined) return Exit.usage;
+  const log = await openLog(config.log, config.secrets);
+  const { logger } = log;
+  try {
+    logger.info(
+      { gateway: config.gateway.id, version: version(), config: config.file, pid: process.pid },
+      'gateway starts',
+    );
+    await runGateway(config, {
+      logger,
+      clock: systemClock,
+      random: Math.random,
+      version: version(),
+      stopped,
+      onReady: (facts) => logger.info({ ready: true, ...facts }, 'gateway is up'),
+    });
+    logger.info('gateway has ended: everything taken is on disk');
+    return Exit.fine;
+  } catch (error) {
+    const hint = isSluiceError(error) ? error.hint : undefined;
+    logger.fatal({ err: asError(error), ...(hint === undefined ? {} : { hint }) }, `gateway stops: ${describe(error)}`);
+    return Exit.finding;
+  } finally {
+    log.flush();
+  }
+}
+
+function load(file: string, output: Output): Config | undefined {
+  try {
+    return loadConfig(file, drivers);
+  } catch (thrown) {
+    const findings = findingsOf(thrown);
+    if (findings.length === 0) throw thrown;
+    printFindings(file, findings, output);
+    return undefined;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * How the gateway is. The cache file tells what is kept, delivered and pending, also when the gateway is dead; a running
+ * gateway with `http:` also tells how its sources and its uplink are now.
+ */
+import { request } from 'undici';
+import { type CacheHolder, type CacheReader, cacheHolder, type PendingView } from '../cache/index.ts';
+import type { AlarmRow } from '../cache/types.ts';
+import type { Config } from '../config/load.ts';
+import type { GatewayStatus } from '../gateway.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { Exit, type ExitCode } from './exit.ts';
+import { type CacheChoice, openLocalCache } from './local-cache.ts';
+import { bytes, count, type Output, span, table, time } from './output.ts';
+
+/** A gateway that hangs must not hang the one who looks for the reason. */
+const ASK_TIMEOUT_MS = 2000;
+
+export interface StatusCommand extends CacheChoice {
+  readonly json?: boolean;
+}
+
+interface Report {
+  readonly cache: string;
+  readonly holder: CacheHolder | undefined;
+  /** Why the running gateway was not asked, or did not answer. */
+  readonly silent: string | undefined;
+  readonly live: GatewayStatus | undefined;
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly tags: number;
+  readonly pending: readonly PendingView[];
+  readonly alarms: readonly AlarmRow[];
+  readonly runs: ReturnType<CacheReader['runs']>;
+}
+
+export async function status(options: StatusCommand, output: Output): Promise<ExitCode> {
+  const { cache, path, config } = openLocalCache(options);
+  try {
+    const holder = cacheHolder(path);
+    const { live, silent } = await askGateway(config, holder);
+    const sources = Object.values(cache.ledger().sources);
+    const report: Report = {
+      cache: path,
+      holder,
+      silent,
+      live,
+      accepted: sources.reduce((sum, { accepted }) => sum + accepted, 0),
+      rejected: sources.reduce((sum, { rejected }) => sum + rejected, 0),
+      tags: cache.tags().length,
+      pending: cache.pending(),
+      alarms: cache.alarms(),
+      runs: cache.runs(),
+    };
+    if (options.json === true) output.json(report);
+    else print(report, output);
+    return isWell(report) ? Exit.fine : Exit.finding;
+  } finally {
+    cache.close();
+  }
+}
+
+function isWell({ holder, live, alarms }: Report): boolean {
+  const sourcesUp = live?.sources.every(({ state }) => state === 'up') ?? true;
+  return holder !== undefined && sourcesUp && alarms.length === 0 && (live?.uplink?.holds.length ?? 0) === 0;
+}
+
+async function askGateway(
+  config: Config | undefined,
+  holder: CacheHolder | undefined,
+): Promise<{ live?: GatewayStatus; silent?: string }> {
+  if (holder === undefined) return {};
+  if (config?.http === undefined)
+    return { silent: 'not asked how it is now: that needs http: in its configuration, and -c' };
+  const { listen, token } = config.http;
+  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+  try {
+    const { statusCode, body } = await request(`http://${host}:${listen.port}/status`, {
+      headersTimeout: ASK_TIMEOUT_MS,
+      bodyTimeout: ASK_TIMEOUT_MS,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    });
+    const text = await body.text();
+    if (statusCode !== 200) return { silent: `answered ${statusCode} when asked` };
+    return { live: JSON.parse(text) as GatewayStatus };
+  } catch {
+    return { silent: `runs, but does not answer on ${host}:${listen.port}` };
+  }
+}
+
+function print(report: Report, output: Output): void {
+  const { live, holder } = report;
+  const nowMs = systemClock.wallMs();
+  if (holder === undefined) output.line(`The gateway is NOT RUNNING. What follows is what ${report.cache} holds.`);
+  else {
+    const name = live === undefined ? 'The gateway' : `Gateway ${live.gateway} (${live.version})`;
+    const since = live === undefined ? '' : `, up for ${span(nowMs - live.startedMs)}`;
+    output.line(`${name} runs as process ${holder.pid ?? '?'}${since}.`);
+    if (report.silent !== undefined) output.line(`It ${report.silent}.`);
+  }
+  const lastRun = report.runs.at(-1);
+  if (holder === undefined && lastRun !== undefined && !lastRun.clean) {
+    output.line('It did not end in order: up to one commit interval of polled readings may be missing.');
+  }
+  output.line();
+  if (live !== undefined) printSources(live, nowMs, output);
+  output.line(
+    `accepted   ${count(report.accepted)} readings of ${count(report.tags)} tags; ${count(report.rejected)} rejected`,
+  );
+  printPending(report.pending, nowMs, output);
+  if (live !== undefined) printLive(live, nowMs, output);
+  printAlarms(report.alarms, nowMs, output);
+}
+
+function printSources({ sources }: GatewayStatus, nowMs: number, output: Output): void {
+  const rows = sources.flatMap((source) => [
+    [source.source, source.driver, source.state, span(Math.max(0, nowMs - source.since)), source.error?.message ?? ''],
+    ...(source.error?.hint === undefined ? [] : [['', '', '', '', `→ ${source.error.hint}`]]),
+    ...source.units
+      .filter(({ state }) => state === 'down')
+      .map((unit) => [`  ${unit.unit}`, '', 'down', span(Math.max(0, nowMs - unit.since)), unit.error?.message ?? '']),
+  ]);
+  output.line(table(['source', 'driver', 'state', 'for', 'why'], rows));
+  output.line();
+}
+
+function printPending(pending: readonly PendingView[], nowMs: number, output: Output): void {
+  if (pending.length === 0) output.line('pending    nothing: all is delivered, or there is no uplink');
+  for (const { target, class: name, rows, bytes: size, oldestMs } of pending) {
+    output.line(
+      `pending    ${count(rows)} ${name} rows to ${target}, ${bytes(size)}, the oldest ${span(nowMs - oldestMs)} old`,
+    );
+  }
+}
+
+function printLive({ uplink, cache }: GatewayStatus, nowMs: number, output: Output): void {
+  output.line(`disk       ${bytes(cache.bytesUsed)} of ${bytes(cache.bytesMax)}${cache.full ? ', FULL' : ''}`);
+  if (uplink === undefined) return;
+  const last = Math.max(...Object.values(uplink.lanes).map(({ lastAckMs }) => lastAckMs ?? 0));
+  const ago = last > 0 ? `, the last acknowledgement ${span(nowMs - last)} ago` : '';
+  output.line(`uplink     ${count(uplink.delivered)} delivered since the start, breaker ${uplink.breaker}${ago}`);
+  if (uplink.lastError !== undefined) output.line(`           last error: ${uplink.lastError}`);
+  for (const hold of uplink.holds) {
+    output.line(`           HELD: ${hold.text}`);
+    output.line(`           → ${hold.hint}`);
+  }
+}
+
+function printAlarms(alarms: readonly AlarmRow[], nowMs: number, output: Output): void {
+  if (alarms.length === 0) {
+    output.line('alarms     none');
+    return;
+  }
+  output.line();
+  const rows = alarms.map(({ id, state, at, text }) => [
+    id,
+    state,
+    `${time(at)} (${span(Math.max(0, nowMs - at))} ago)`,
+    text,
+  ]);
+  output.line(table(['alarm', 'state', 'since', 'what'], rows));
+}
