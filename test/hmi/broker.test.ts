@@ -90,7 +90,9 @@ afterEach(async () => {
 });
 
 async function start(more: object = {}, clock: Clock = systemClock): Promise<void> {
-  const config = hmiSchema.parse({ mqtt: { listen: '127.0.0.1:0', users: [OPERATOR, VISITOR], minInterval: '10ms', ...more } });
+  const config = hmiSchema.parse({
+    mqtt: { listen: '127.0.0.1:0', users: [OPERATOR, VISITOR], minInterval: '10ms', ...more },
+  });
   hmi = await startHmi(config, table, {
     gateway: 'line3',
     clock,
