@@ -10,9 +10,10 @@ import { type Dictionary, dictionaryHash, encodePayload, type Section, type Sect
 import { count, type RangeSet, rangeSet, union } from '../wire/ranges.ts';
 import { encodeRecords } from '../wire/records.ts';
 import type { RunBook, TagBook } from './books.ts';
-import { type Content, decodeContent, selectContent } from './content.ts';
+import { type Content, decodePlain, selectContent } from './content.ts';
 import type { InFlight } from './flight.ts';
 import type { Part } from './marks.ts';
+import { unpack } from './packing.ts';
 import { rowsOf, type Selected } from './select.ts';
 import { BLOCK_ID_STEP, type BlockRow, type BlockStore, type TargetRow } from './store.ts';
 import type { BatchPart, CutBatch, CutRequest, PartSection } from './types.ts';
@@ -100,10 +101,9 @@ export class BatchBuilder {
   }
 
   #open(selected: Selected, damaged: BlockRow[]): Opened[] {
-    const bytes = this.#store.block(selected.row.id);
     try {
-      const content = decodeContent(selected.row, bytes);
-      return [{ ...selected, content, bytes: bytes ?? new Uint8Array() }];
+      const bytes = unpack(this.#store.block(selected.row.id));
+      return [{ ...selected, content: decodePlain(selected.row, bytes), bytes }];
     } catch {
       damaged.push(selected.row);
       return [];

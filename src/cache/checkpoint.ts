@@ -3,20 +3,17 @@
  * blocks since then are counted again. Windows that this closes were written before the crash, in the same commits as the
  * rows that closed them, and so were those the wall clock closed: both are forgotten.
  */
-import { deserialize, serialize } from 'node:v8';
 import type { SlotKind } from '../reading.ts';
 import type { BlockColumns } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
-import { crc32c } from '../wire/crc32c.ts';
 import { decodeContent } from './content.ts';
-import type { BlockStore } from './store.ts';
-import { allBlocks } from './targets.ts';
+import { packState, unpackState } from './state.ts';
+import { allBlocks, BLOCK_ID_STEP, type BlockStore } from './store.ts';
 import { WindowAccumulator } from './windows/accumulate.ts';
 import { decodeWindows } from './windows/block.ts';
 import { LATE, W, WINDOW_NUMBERS } from './windows/window.ts';
 
 const KEY = 'windows';
-const CRC_BYTES = 4;
 const PAGE = 64;
 
 interface Checkpoint {
@@ -34,23 +31,38 @@ export function saveWindows(store: BlockStore, windows: WindowAccumulator): void
     periods: windows.periods,
     state: windows.state(),
   };
-  store.setBlob(KEY, pack(checkpoint));
+  store.setBlob(KEY, packState(checkpoint));
+}
+
+function readCheckpoint(store: BlockStore): Checkpoint | undefined {
+  return unpackState<Checkpoint>(store.blob(KEY));
+}
+
+/** Pieces that a block was split into since lie within its step. */
+function blockAfter(id: number): number {
+  return (Math.floor(id / BLOCK_ID_STEP) + 1) * BLOCK_ID_STEP;
+}
+
+/** The first id that was never given: blocks newer than all that are left may have been removed. */
+export function nextBlockId(store: BlockStore): number {
+  return blockAfter(Math.max(store.lastBlockId(), readCheckpoint(store)?.blockId ?? 0));
 }
 
 export function restoreWindows(
   store: BlockStore,
   periods: readonly number[],
   kindOf: (tag: number) => SlotKind,
+  nowMs: number,
 ): WindowAccumulator {
   const windows = new WindowAccumulator(periods);
-  const saved = unpack<Checkpoint>(store.blob(KEY));
+  const saved = readCheckpoint(store);
   if (saved !== undefined && saved.periods.join() !== periods.join()) return windows;
-  if (saved !== undefined) windows.restore(saved.state);
-  for (const row of allBlocks(store, (saved?.blockId ?? 0) + 1)) {
+  if (saved !== undefined) windows.restore(saved.state, nowMs);
+  for (const row of allBlocks(store, saved === undefined ? 0 : blockAfter(saved.blockId))) {
     if (!holdsReadings(row.class)) continue;
     try {
       const content = decodeContent(row, store.block(row.id));
-      if (content.kind === 'readings') addColumns(windows, content.columns, kindOf);
+      if (content.kind === 'readings') addColumns(windows, content.columns, kindOf, nowMs);
     } catch {
       // Damaged: reported and set aside when it is to be sent.
     }
@@ -61,14 +73,19 @@ export function restoreWindows(
 }
 
 /** Rows of a block are by tag already. */
-export function addColumns(windows: WindowAccumulator, columns: BlockColumns, kindOf: (tag: number) => SlotKind): void {
+export function addColumns(
+  windows: WindowAccumulator,
+  columns: BlockColumns,
+  kindOf: (tag: number) => SlotKind,
+  nowMs: number,
+): void {
   const tags = Uint32Array.from(columns.tags, ({ tag }) => tag);
   const starts = new Uint32Array(tags.length + 1);
   columns.tags.forEach(({ counts }, at) => {
     starts[at + 1] = counts.reduce((sum, rows) => sum + rows, starts[at] ?? 0);
   });
   const order = Uint32Array.from({ length: columns.rows }, (_, row) => row);
-  windows.add(columns, { order, tags, starts, kept: columns.rows }, kindOf);
+  windows.add(columns, { order, tags, starts, kept: columns.rows }, kindOf, nowMs);
 }
 
 function forgetWritten(store: BlockStore, afterId: number, windows: WindowAccumulator): void {
@@ -86,27 +103,5 @@ function forgetWritten(store: BlockStore, afterId: number, windows: WindowAccumu
     const end = page.at(-1);
     if (end === undefined || page.length < PAGE) return;
     id = end.id;
-  }
-}
-
-/** Structured clone bytes and their checksum. */
-export function pack(value: unknown): Uint8Array {
-  const body = serialize(value);
-  const out = Buffer.alloc(body.length + CRC_BYTES);
-  body.copy(out);
-  out.writeUInt32BE(crc32c(body), body.length);
-  return out;
-}
-
-/** Undefined for nothing, and for anything that is not what was packed: both only cost what the checkpoint would save. */
-export function unpack<T>(bytes: Uint8Array | undefined): T | undefined {
-  if (bytes === undefined || bytes.length < CRC_BYTES) return undefined;
-  const packed = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const body = packed.subarray(0, packed.length - CRC_BYTES);
-  if (packed.readUInt32BE(body.length) !== crc32c(body)) return undefined;
-  try {
-    return deserialize(body) as T; // what pack was given: the checksum says so
-  } catch {
-    return undefined; // written by another version of Node
   }
 }

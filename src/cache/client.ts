@@ -27,6 +27,7 @@ import type {
   HelloQuestion,
   HotState,
 } from './types.ts';
+import { Uncommitted, withResolvers } from './uncommitted.ts';
 
 export interface CacheOptions {
   /** Of this program, for RUN_OPEN. */
@@ -62,13 +63,6 @@ function workerFile(): URL {
   });
 }
 
-interface Waiter {
-  readonly seq: number;
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 class Client implements CacheClient {
   readonly uncommittedBytesMax: number;
   readonly ready: Promise<void>;
@@ -79,12 +73,7 @@ class Client implements CacheClient {
   readonly #outbox = new Outbox();
   readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   readonly #listeners: ((windows: ClosedWindows) => void)[] = [];
-  /** Bytes of each append that is not committed, in order. */
-  #uncommitted: { seq: number; bytes: number }[] = [];
-  #uncommittedBytes = 0;
-  #waiters: Waiter[] = [];
-  #seq = 0;
-  #committedSeq = 0;
+  readonly #uncommitted = new Uncommitted();
   #hurry = false;
   #flushing = false;
   #nextCall = 1;
@@ -125,36 +114,34 @@ class Client implements CacheClient {
     if (this.#closing) throw ended('the cache is closed');
     if (this.#ended !== undefined) throw this.#ended;
     const bytes = bytesOf(append);
-    if (this.#uncommittedBytes + bytes > this.uncommittedBytesMax && this.#uncommittedBytes > 0) {
+    if (this.#uncommitted.bytes + bytes > this.uncommittedBytesMax && this.#uncommitted.bytes > 0) {
       throw new SluiceError('cache.busy', 'retry', 'too many readings wait to be committed', {
         hint: 'The disk is slower than the sources, or full. Lower the rates or raise cache.uncommittedBytesMax.',
       });
     }
     this.#outbox.add(append);
-    this.#seq++;
-    this.#uncommittedBytes += bytes;
-    this.#uncommitted.push({ seq: this.#seq, bytes });
+    this.#uncommitted.add(bytes);
     this.#flushSoon();
   }
 
   committed(): Promise<void> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    if (this.#committedSeq >= this.#seq) return Promise.resolve();
-    const last = this.#waiters.at(-1);
-    if (last?.seq === this.#seq) return last.promise;
-    const waiter = { seq: this.#seq, ...withResolvers<void>() };
-    this.#waiters.push(waiter);
-    this.#hurry = true;
-    this.#flushSoon();
-    return waiter.promise;
+    const { promise, isNew } = this.#uncommitted.wait();
+    if (isNew) {
+      this.#hurry = true;
+      this.#flushSoon();
+    }
+    return promise;
   }
 
   uncommittedBytes(): number {
-    return this.#uncommittedBytes;
+    return this.#uncommitted.bytes;
   }
   accepting(): boolean {
     return (
-      this.#ended === undefined && !this.#closing && this.#uncommittedBytes < this.uncommittedBytesMax * ACCEPTING_SHARE
+      this.#ended === undefined &&
+      !this.#closing &&
+      this.#uncommitted.bytes < this.uncommittedBytesMax * ACCEPTING_SHARE
     );
   }
 
@@ -247,7 +234,7 @@ class Client implements CacheClient {
       return;
     }
     const { appends, transfer } = this.#outbox.take();
-    this.#post({ type: 'append', seq: this.#seq, appends, hurry }, transfer);
+    this.#post({ type: 'append', seq: this.#uncommitted.seq, appends, hurry }, transfer);
   }
 
   #post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
@@ -257,7 +244,7 @@ class Client implements CacheClient {
   #receive(message: Exclude<FromWorker, { type: 'ready' }>): void {
     switch (message.type) {
       case 'committed':
-        this.#committedUpTo(message.seq);
+        this.#uncommitted.committedUpTo(message.seq);
         break;
       case 'windows':
         for (const windows of message.windows) for (const listener of this.#listeners) listener(windows);
@@ -276,22 +263,10 @@ class Client implements CacheClient {
     }
   }
 
-  #committedUpTo(seq: number): void {
-    this.#committedSeq = Math.max(this.#committedSeq, seq);
-    const open = this.#uncommitted.findIndex((each) => each.seq > seq);
-    const done = open < 0 ? this.#uncommitted : this.#uncommitted.slice(0, open);
-    this.#uncommitted = open < 0 ? [] : this.#uncommitted.slice(open);
-    for (const { bytes } of done) this.#uncommittedBytes -= bytes;
-    const served = this.#waiters.filter((waiter) => waiter.seq <= seq);
-    this.#waiters = this.#waiters.filter((waiter) => waiter.seq > seq);
-    for (const { resolve } of served) resolve();
-  }
-
   #end(error: Error): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
-    for (const { reject } of this.#waiters) reject(error);
-    this.#waiters = [];
+    this.#uncommitted.fail(error);
     for (const { reject } of this.#calls.values()) reject(error);
     this.#calls.clear();
     if (!this.#closing || error.message !== CLOSED) this.#fail(error);
@@ -300,15 +275,4 @@ class Client implements CacheClient {
 
 function ended(message: string): SluiceError {
   return new SluiceError('cache.closed', 'stop', message);
-}
-
-/** Promise.withResolvers is newer than the oldest Node we run on. */
-function withResolvers<T>() {
-  let resolve!: (value: T) => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
 }

@@ -10,7 +10,9 @@ import { CLASS, type ClassNumber } from '../wire/classes.ts';
 import type { AlarmRow, ControlRow } from '../wire/control.ts';
 import { type SortedRows, sortByTag } from '../wire/sort.ts';
 import type { TagBook } from './books.ts';
+import { addTo } from './counts.ts';
 import type { Journal, NewBlock, Stamp } from './journal.ts';
+import { pack } from './packing.ts';
 import { Stage } from './stage.ts';
 import type { BlockStore, SourceCounts, TagRow } from './store.ts';
 import type { Append } from './types.ts';
@@ -67,7 +69,7 @@ export class CommitMaker {
     this.#accepted = new Map();
     this.#refused = new Map();
     this.#takeReadings(taken);
-    if (now.synced) this.#windows.closeBefore(now.wallMs);
+    this.#windows.closePassed(now.monoMs);
     const alarms = taken.flatMap(({ append }) => append.alarms ?? []);
     const announced = this.#newTags.map((tag): ControlRow => ({ type: 'TAG', id: hex(tag.id), content: tag.content }));
     const before = this.#front(alarms, [...extra, ...announced], now);
@@ -165,7 +167,7 @@ export class CommitMaker {
   #finish(classNumber: ClassNumber, stage: Stage, stamp: Stamp): void {
     if (stage.length === 0) return;
     const sorted = sortByTag(stage, this.#tags.size);
-    this.#windows.add(stage, sorted, this.#tags.kindOf);
+    this.#windows.add(stage, sorted, this.#tags.kindOf, stamp.monoMs);
     if (sorted.kept > 0) this.#encode(classNumber, stage, sorted, stamp);
     stage.clear();
   }
@@ -173,7 +175,7 @@ export class CommitMaker {
   #encode(classNumber: ClassNumber, stage: Stage, sorted: SortedRows, stamp: Stamp): void {
     const counts = countSources(stage, sorted, this.#tags);
     for (const [source, rows] of counts) addTo(this.#accepted, source, rows);
-    const bytes = encodeChunk(stage, this.#journal.next(classNumber), this.#tags.kindOf, sorted);
+    const bytes = pack(encodeChunk(stage, this.#journal.next(classNumber), this.#tags.kindOf, sorted));
     const content = { rows: sorted.kept, firstMs: stage.firstMs, lastMs: stage.lastMs, counts };
     this.#readings.push({ row: this.#journal.number(classNumber, content, bytes.length, stamp), bytes });
   }
@@ -198,10 +200,6 @@ function countSources(stage: Stage, { order, tags, starts, kept }: SortedRows, b
 
 function sameClock(a: Stamp, b: Stamp): boolean {
   return a.synced === b.synced && Math.abs(a.wallMs - a.monoMs - (b.wallMs - b.monoMs)) < STEP_MS;
-}
-
-export function addTo<K>(counts: Map<K, number>, key: K, by: number): void {
-  if (by !== 0) counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
 function sum(numbers: Iterable<number>): number {

@@ -6,6 +6,7 @@ import { holdsReadings } from '../wire/classes.ts';
 import { count, type Range, type RangeSet } from '../wire/ranges.ts';
 import { decodeRecords, encodeRecords } from '../wire/records.ts';
 import type { TagBook } from './books.ts';
+import { pack, unpack } from './packing.ts';
 import { BLOCK_ROWS_MAX, type BlockRow, type SourceCounts } from './store.ts';
 
 export type Content =
@@ -16,9 +17,13 @@ export function rangeOf({ n0, rows }: Pick<BlockRow, 'n0' | 'rows'>): Range {
   return { from: n0, to: n0 + rows - 1 };
 }
 
-/** @throws SluiceError (discard) when the bytes are not what was written. */
-export function decodeContent(row: BlockRow, bytes: Uint8Array | undefined): Content {
-  if (bytes === undefined) throw new SluiceError('cache.block_missing', 'discard', 'a block without its content');
+/** @param stored as on disk. @throws SluiceError (discard) when the bytes are not what was written. */
+export function decodeContent(row: BlockRow, stored: Uint8Array | undefined): Content {
+  return decodePlain(row, unpack(stored));
+}
+
+/** @param bytes unpacked. */
+export function decodePlain(row: BlockRow, bytes: Uint8Array): Content {
   if (!holdsReadings(row.class)) {
     const records = decodeRecords(bytes, { rowsMax: BLOCK_ROWS_MAX });
     requireRows(records.length, row.rows);
@@ -61,10 +66,10 @@ export function pieceOf(
   const id = row.id + piece.from - row.n0;
   const place = { id, n0: piece.from, rows: count([piece]) };
   if (selected.kind === 'records') {
-    const bytes = encodeRecords(selected.records);
+    const bytes = pack(encodeRecords(selected.records));
     return { row: { ...row, ...place, bytes: bytes.length }, bytes };
   }
-  const bytes = encodeBlock(selected.columns);
+  const bytes = pack(encodeBlock(selected.columns));
   const times = timesOf(selected.columns);
   return { row: { ...row, ...place, ...times, counts: sourcesOf(selected.columns, tags), bytes: bytes.length }, bytes };
 }

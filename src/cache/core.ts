@@ -10,27 +10,26 @@
  * - what is only in memory (batches in flight, questions, prepared commits) can be lost without breaking any of these.
  */
 
-import { codeOf, isSluiceError, SluiceError } from '../errors.ts';
-import type { Clock } from '../runtime/clock.ts';
+import { isSluiceError } from '../errors.ts';
 import { hex } from '../wire/bytes.ts';
-import { CLASSES, holdsReadings } from '../wire/classes.ts';
-import type { ControlRow } from '../wire/control.ts';
+import { holdsReadings } from '../wire/classes.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { BatchBuilder, type Built, type Sealing } from './batch.ts';
 import { RunBook, TagBook, TargetBook } from './books.ts';
-import { pack, restoreWindows, saveWindows, unpack } from './checkpoint.ts';
-import { CommitMaker, type PreparedCommit, type Taken, writeCommit } from './commit.ts';
+import { restoreWindows, saveWindows } from './checkpoint.ts';
+import { type CommitOptions, Commits, HOT } from './commits.ts';
 import { Damage } from './damage.ts';
 import { Flight } from './flight.ts';
 import { Gaps } from './gaps.ts';
 import { Hello } from './hello.ts';
 import { Journal, type Stamp } from './journal.ts';
-import { ledgerOf } from './ledger.ts';
+import { backlogOf, ledgerOf } from './ledger.ts';
 import { Marks } from './marks.ts';
 import { deadLetters } from './refusal.ts';
 import { Retention, type RetentionLimits } from './retention.ts';
 import { Selection } from './select.ts';
 import { Settled } from './settled.ts';
+import { packState, unpackState } from './state.ts';
 import type { BlockStore, TargetRow } from './store.ts';
 import { followTargets, type TargetConfig } from './targets.ts';
 import type {
@@ -51,13 +50,8 @@ import type {
 import type { WindowAccumulator } from './windows/accumulate.ts';
 import type { WindowRows } from './windows/rows.ts';
 
-export interface CoreOptions extends RetentionLimits {
-  /** `monoMs` counts from the boot, so that it can be compared across restarts. */
-  readonly clock: Pick<Clock, 'wallMs' | 'monoMs' | 'synced'>;
-  readonly boot: Uint8Array;
+export interface CoreOptions extends RetentionLimits, CommitOptions {
   readonly windows: readonly number[];
-  readonly checkpointInterval: number;
-  readonly deadLettersMax: number;
   readonly unsyncedWait: number;
   readonly targets: readonly TargetConfig[];
   readonly device: DeviceKey | undefined;
@@ -66,14 +60,10 @@ export interface CoreOptions extends RetentionLimits {
   readonly reason: string;
   /** Random bytes by default. */
   readonly run?: Uint8Array;
-  /** Readings between checkpoints, whatever the time: counting them again after a crash takes seconds. */
-  readonly checkpointReadings?: number;
 }
 
-const CHECKPOINT_READINGS = 5_000_000;
-const HOT = 'hot';
 const SINCE = 'ledger since';
-/** A record of bytes of a batch that nothing may be larger than, for cutting below a limit. */
+/** Of 100,000 rows down to one, and some more. */
 const HALVINGS_MAX = 20;
 
 export class CacheCore {
@@ -84,7 +74,7 @@ export class CacheCore {
   readonly #options: CoreOptions;
   readonly #journal: Journal;
   readonly #windows: WindowAccumulator;
-  readonly #maker: CommitMaker;
+  readonly #commits: Commits;
   readonly #marks: Marks;
   readonly #gaps: Gaps;
   readonly #hello: Hello;
@@ -95,18 +85,6 @@ export class CacheCore {
   readonly #selection: Selection;
   readonly #builder: BatchBuilder;
   readonly #clouds = new Map<string, CloudPublic>();
-  #taken: Taken[] = [];
-  #prepared: PreparedCommit[] = [];
-  #hot: Uint8Array | undefined;
-  #full = false;
-  #commits = 0;
-  #commitSeconds = 0;
-  #readings = 0;
-  #lastCommitMs: number | undefined;
-  #checkpointMs: number;
-  #checkpointReadings = 0;
-  /** Wall minus monotonic time of rows taken while the clock was not set. */
-  #unsyncedOffsetMs: number | undefined;
 
   constructor(store: BlockStore, options: CoreOptions) {
     this.#store = store;
@@ -120,8 +98,7 @@ export class CacheCore {
       followTargets(store, this.targets, options.targets);
     });
     this.#journal = new Journal(store, this.runs, this.targets, { reason: options.reason, version: options.version });
-    this.#windows = restoreWindows(store, options.windows, this.tags.kindOf);
-    this.#maker = new CommitMaker(this.tags, this.#journal, this.#windows);
+    this.#windows = restoreWindows(store, options.windows, this.tags.kindOf, clock.monoMs());
     this.#marks = new Marks(store, this.tags);
     this.#gaps = new Gaps(store, this.runs, this.#journal);
     this.#hello = new Hello(store, this.runs, this.#marks, this.#gaps);
@@ -138,7 +115,17 @@ export class CacheCore {
       unsyncedWaitMs,
     });
     this.#builder = new BatchBuilder(store, this.runs, this.tags);
-    this.#checkpointMs = clock.monoMs();
+    this.#commits = new Commits(
+      {
+        store,
+        runs: this.runs,
+        tags: this.tags,
+        journal: this.#journal,
+        windows: this.#windows,
+        retention: this.#retention,
+      },
+      options,
+    );
   }
 
   registerTag(tag: CacheTag): void {
@@ -147,13 +134,7 @@ export class CacheCore {
 
   /** Into memory, for the next commit. */
   add(append: Append): void {
-    const stamp = this.#now();
-    if (!stamp.synced && append.chunk !== undefined) this.#unsyncedOffsetMs ??= stamp.wallMs - stamp.monoMs;
-    this.#taken.push({ append, stamp });
-  }
-
-  get idle(): boolean {
-    return this.#taken.length === 0 && this.#prepared.length === 0 && this.#hot === undefined;
+    this.#commits.add(append);
   }
 
   /**
@@ -162,85 +143,7 @@ export class CacheCore {
    * @throws cache.disk, cache.corrupt (stop): nothing may be acknowledged any more.
    */
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
-    const started = performance.now();
-    const now = this.#now();
-    this.#prepare(now);
-    const windows: WindowRows[] = [];
-    try {
-      for (let next = this.#prepared[0]; next !== undefined; next = this.#prepared[0]) {
-        this.#write(next, now);
-        this.#prepared.shift();
-        if (this.#prepared.length === 0) this.runs.written();
-        windows.push(...next.windows);
-      }
-      this.#full = false;
-    } catch (thrown) {
-      if (codeOf(thrown) !== 'cache.full') throw thrown;
-      this.#full = true;
-    }
-    this.#commitSeconds += (performance.now() - started) / 1000;
-    return { done: !this.#full, windows };
-  }
-
-  #prepare(now: Stamp): void {
-    if (this.#taken.length === 0 && this.#hot === undefined && !this.#clockWasSet(now)) return;
-    const control: ControlRow[] = [];
-    if (this.#clockWasSet(now)) {
-      const offsetMs = now.wallMs - now.monoMs - (this.#unsyncedOffsetMs ?? 0);
-      control.push({ type: 'CLOCK_OFFSET', boot: hex(this.#options.boot), offsetMs });
-      this.#unsyncedOffsetMs = undefined;
-    }
-    const taken = this.#taken;
-    this.#taken = [];
-    this.#prepared.push(this.#maker.prepare(taken, now, control));
-  }
-
-  #clockWasSet(now: Stamp): boolean {
-    return now.synced && this.#unsyncedOffsetMs !== undefined;
-  }
-
-  #write(commit: PreparedCommit, now: Stamp): void {
-    const bytes = commit.blocks.reduce((sum, { row }) => sum + row.bytes, 0);
-    const isLast = this.#prepared.length === 1;
-    const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
-    this.#store.transaction(() => {
-      if (!this.#retention.makeRoom(bytes, now)) throw noRoom();
-      writeCommit(this.#store, commit, this.tags, this.#journal);
-      this.#store.trimDeadLetters(this.#options.deadLettersMax);
-      if (this.#hot !== undefined) this.#store.setBlob(HOT, this.#hot);
-      if (checkpoint) saveWindows(this.#store, this.#windows);
-    });
-    this.#hot = undefined;
-    this.#commits++;
-    this.#readings += commit.readings;
-    this.#lastCommitMs = now.wallMs;
-    this.#checkpointReadings += commit.readings;
-    if (!checkpoint) return;
-    this.#checkpointMs = now.monoMs;
-    this.#checkpointReadings = 0;
-  }
-
-  #checkpointDue(now: Stamp, coming: number): boolean {
-    const readingsMax = this.#options.checkpointReadings ?? CHECKPOINT_READINGS;
-    return (
-      now.monoMs - this.#checkpointMs >= this.#options.checkpointInterval ||
-      this.#checkpointReadings + coming >= readingsMax
-    );
-  }
-
-  /** Numbers given to prepared commits must reach the disk before any later number does. */
-  #transact<T>(work: (now: Stamp) => T): T {
-    if (this.#prepared.length > 0 && !this.commit().done) throw noRoom();
-    const restore = this.runs.snapshot();
-    try {
-      const now = this.#now();
-      const result = this.#store.transaction(() => work(now));
-      this.runs.written();
-      return result;
-    } catch (thrown) {
-      restore();
-      throw thrown;
-    }
+    return this.#commits.commit();
   }
 
   setRecipient(target: string, cloud: CloudPublic): void {
@@ -267,12 +170,12 @@ export class CacheCore {
 
   #build(request: CutRequest, target: TargetRow, sealing: Sealing): Built | undefined {
     for (;;) {
-      const now = this.#now();
+      const now = this.#commits.now();
       const selected = this.#selection.select(request, now);
       if (selected.length === 0) return undefined;
       const built = this.#builder.build(selected, target, request, sealing, Math.max(0, Math.floor(now.wallMs)));
       if (!('damaged' in built)) return built;
-      this.#transact((stamp) => this.#damage.setAside(built.damaged, stamp));
+      this.#commits.transact((stamp) => this.#damage.setAside(built.damaged, stamp));
     }
   }
 
@@ -289,11 +192,11 @@ export class CacheCore {
       }
       for (const { run, class: classNumber, held } of answer.heldGaps ?? [])
         this.#hello.heldAfterAll(target, run, classNumber, held);
-      if (this.#prepared.length === 0 && this.#settled.due(target, now)) this.#settled.write(target, now);
+      if (!this.#commits.stuck && this.#settled.due(target, now)) this.#settled.write(target, now);
     };
     // Clearing marks needs no new numbers, so it goes on while the disk is full: it is what makes room again.
-    if (this.#prepared.length > 0) this.#store.transaction(() => work(this.#now()));
-    else this.#transact(work);
+    if (this.#commits.stuck) this.#store.transaction(() => work(this.#commits.now()));
+    else this.#commits.transact(work);
     this.#flight.remove(batchId);
     this.#retention.marksChanged();
   }
@@ -306,7 +209,7 @@ export class CacheCore {
     const flight = this.#flight.get(batchId);
     if (flight === undefined) return;
     const target = this.targets.get(flight.target);
-    this.#transact((now) => {
+    this.#commits.transact((now) => {
       for (const part of flight.parts.filter(({ class: classNumber }) => holdsReadings(classNumber))) {
         const rows = this.#marks.pending(1 << target.bit, part);
         const { letters, fromMs, toMs } = deadLetters(this.#store, this.tags, rows, part.ranges, reason, now.wallMs);
@@ -325,7 +228,7 @@ export class CacheCore {
   }
 
   hello(question: Pick<HelloQuestion, 'id' | 'target'>, answer: HelloAnswer): HelloOutcome {
-    const outcome = this.#transact((now) =>
+    const outcome = this.#commits.transact((now) =>
       this.#hello.compare(this.targets.get(question.target), question.id, answer, now),
     );
     this.#retention.marksChanged();
@@ -344,11 +247,11 @@ export class CacheCore {
   }
 
   saveHot(state: HotState): void {
-    this.#hot = pack(state);
+    this.#commits.saveHot(packState(state));
   }
 
   loadHot(): HotState | undefined {
-    return unpack<HotState>(this.#hot ?? this.#store.blob(HOT));
+    return unpackState<HotState>(this.#commits.hot ?? this.#store.blob(HOT));
   }
 
   /** The last row of each alarm that is active. */
@@ -357,36 +260,19 @@ export class CacheCore {
   }
 
   backlog(name: string): Backlog {
-    const sums = this.#store.pendingSums(1 << this.targets.get(name).bit);
-    const perClass = { alarm: 0, control: 0, aggregate: 0, normal: 0, low: 0 };
-    for (const sum of sums) perClass[CLASSES[sum.class]] = sum.rows;
-    return {
-      pendingRows: sums.reduce((rows, sum) => rows + sum.rows, 0),
-      pendingReadings: perClass.normal + perClass.low,
-      pendingBytes: sums.reduce((bytes, sum) => bytes + sum.bytes, 0),
-      oldestMs: sums.length === 0 ? undefined : Math.min(...sums.map(({ oldestMs }) => oldestMs)),
-      perClass,
-    };
+    return backlogOf(this.#store.pendingSums(1 << this.targets.get(name).bit));
   }
 
   stats(): CacheStats {
-    const { blocks, windowBlocks, deadLetters: letters, damaged } = this.#store.totals();
     const names = this.targets.active().map(({ name }) => name);
     return {
       run: hex(this.runs.current.run),
       ledger: ledgerOf(this.#store.ledger(), this.tags.sourceNames(), names, Number(this.#store.meta(SINCE))),
-      commits: this.#commits,
-      readingsCommitted: this.#readings,
+      ...this.#commits.stats(),
+      ...this.#store.totals(),
       bytesUsed: this.#store.bytesUsed(),
       bytesMax: this.#options.bytesMax,
-      blocks,
-      windowBlocks,
       tags: this.tags.size,
-      deadLetters: letters,
-      damagedBlocks: damaged,
-      full: this.#full,
-      lastCommitMs: this.#lastCommitMs,
-      commitSeconds: this.#commitSeconds,
     };
   }
 
@@ -409,15 +295,4 @@ export class CacheCore {
       this.#store.close();
     }
   }
-
-  #now(): Stamp {
-    const { clock } = this.#options;
-    return { wallMs: clock.wallMs(), monoMs: clock.monoMs(), synced: clock.synced() };
-  }
-}
-
-function noRoom(): SluiceError {
-  return new SluiceError('cache.full', 'retry', 'the cache is full of readings that were not delivered yet', {
-    hint: 'Bring the connection to the cloud back, or raise cache.bytesMax.',
-  });
 }

@@ -10,9 +10,10 @@ import { HELLO_RUNS_MAX } from '../wire/hello.ts';
 import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { RunBook } from './books.ts';
 import { rangeOf } from './content.ts';
+import { shareOut } from './counts.ts';
 import type { Gap, Gaps } from './gaps.ts';
 import type { Stamp } from './journal.ts';
-import { type Marks, shareOut } from './marks.ts';
+import type { Marks } from './marks.ts';
 import type { BlockStore, SourceCounts, TargetRow } from './store.ts';
 import type { HelloAnswer, HelloOutcome, HelloQuestion } from './types.ts';
 

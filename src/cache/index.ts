@@ -1,7 +1,8 @@
 /** The edge cache: everything that other parts use. */
 export { type CacheOptions, openCache } from './client.ts';
 export { HotTable, type HotValue } from './hot.ts';
-export type { PendingView, ReadingView, RunView, VerifyReport, WindowView } from './reader.ts';
+export { type CacheHolder, cacheHolder } from './lock.ts';
+export type { PendingView, ReadingView, RunView, TailPlace, VerifyReport, WindowView } from './reader.ts';
 export { type CacheReader, readCache } from './reader.ts';
 export type * from './types.ts';
 export { WRITE_OFF_REASONS } from './types.ts';

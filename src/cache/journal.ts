@@ -7,6 +7,8 @@ import { CLASS, type ClassNumber } from '../wire/classes.ts';
 import type { AlarmRow, ControlRow } from '../wire/control.ts';
 import { encodeRecords } from '../wire/records.ts';
 import type { RunBook, TargetBook } from './books.ts';
+import { nextBlockId } from './checkpoint.ts';
+import { pack } from './packing.ts';
 import { BLOCK_ID_STEP, BLOCK_ROWS_MAX, type BlockRow, type BlockStore, type SourceCounts } from './store.ts';
 
 /** Since boot and by the wall clock. */
@@ -41,7 +43,7 @@ export class Journal {
     this.#book = book;
     this.#targets = targets;
     this.#opening = opening;
-    this.#nextId = (Math.floor(store.lastBlockId() / BLOCK_ID_STEP) + 1) * BLOCK_ID_STEP;
+    this.#nextId = nextBlockId(store);
   }
 
   /** Blocks that must stand before the first other row of this run; empty when it is open already. */
@@ -79,7 +81,7 @@ export class Journal {
     const blocks: NewBlock[] = [];
     for (let at = 0; at < rows.length; at += BLOCK_ROWS_MAX) {
       const some = rows.slice(at, at + BLOCK_ROWS_MAX);
-      const bytes = encodeRecords(some);
+      const bytes = pack(encodeRecords(some));
       const content = { rows: some.length, firstMs: stamp.wallMs, lastMs: stamp.wallMs, counts: [] };
       blocks.push({ row: this.number(classNumber, content, bytes.length, stamp, pending), bytes });
     }

@@ -1,6 +1,7 @@
 /** The account of every reading that ever entered, put together from its rows. */
-import type { LedgerRow } from './store.ts';
-import { type Ledger, type SourceLedger, type TargetLedger, WRITE_OFF_REASONS } from './types.ts';
+import { CLASSES } from '../wire/classes.ts';
+import type { LedgerRow, PendingSum } from './store.ts';
+import { type Backlog, type Ledger, type SourceLedger, type TargetLedger, WRITE_OFF_REASONS } from './types.ts';
 
 const NO_READINGS: SourceLedger = { received: 0, rejected: 0, duplicate: 0, thinned: 0, accepted: 0 };
 
@@ -41,5 +42,17 @@ function targetLedger(accepted: number, count: (reason: string) => number): Targ
     delivered,
     pending,
     ...(Object.fromEntries(writtenOff) as Record<(typeof WRITE_OFF_REASONS)[number], number>),
+  };
+}
+
+export function backlogOf(sums: readonly PendingSum[]): Backlog {
+  const perClass = { alarm: 0, control: 0, aggregate: 0, normal: 0, low: 0 };
+  for (const { class: classNumber, rows } of sums) perClass[CLASSES[classNumber]] = rows;
+  return {
+    pendingRows: sums.reduce((total, { rows }) => total + rows, 0),
+    pendingReadings: perClass.normal + perClass.low,
+    pendingBytes: sums.reduce((total, { bytes }) => total + bytes, 0),
+    oldestMs: sums.length === 0 ? undefined : Math.min(...sums.map(({ oldestMs }) => oldestMs)),
+    perClass,
   };
 }

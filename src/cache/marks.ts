@@ -5,9 +5,9 @@
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
 import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { TagBook } from './books.ts';
-import { addTo } from './commit.ts';
 import { type Content, decodeContent, pieceOf, rangeOf } from './content.ts';
-import type { BlockRow, BlockStore, SourceCounts, TargetRow } from './store.ts';
+import { addTo, shareOut } from './counts.ts';
+import { allBlocks, type BlockRow, type BlockStore, type SourceCounts, type TargetRow } from './store.ts';
 
 /** Rows of the journal read at once. */
 const PAGE = 512;
@@ -48,7 +48,10 @@ export class Marks {
   reopen(target: TargetRow, part: Part): Changed {
     const bit = 1 << target.bit;
     const touched: BlockRow[] = [];
-    for (const row of this.#kept(part)) if ((row.pending & bit) === 0) touched.push(row);
+    for (const row of allBlocks(this.#store, part.fromId)) {
+      if (row.run !== part.run || row.class !== part.class || (row.pending & bit) !== 0) continue;
+      if (intersect(part.ranges, rangeOf(row)).length > 0) touched.push(row);
+    }
     return this.#apply(target, touched, part, 'delivered', -1, (pending) => pending | bit);
   }
 
@@ -64,19 +67,6 @@ export class Marks {
       }
       const end = page.at(-1);
       if (end === undefined || page.length < PAGE) return found;
-      id = end.id + 1;
-    }
-  }
-
-  *#kept(part: Part): Generator<BlockRow> {
-    for (let id = part.fromId; ; ) {
-      const page = this.#store.blocks(id, PAGE);
-      for (const row of page) {
-        if (row.run === part.run && row.class === part.class && intersect(part.ranges, rangeOf(row)).length > 0)
-          yield row;
-      }
-      const end = page.at(-1);
-      if (end === undefined || page.length < PAGE) return;
       id = end.id + 1;
     }
   }
@@ -158,18 +148,4 @@ export class Marks {
     }
     return taken;
   }
-}
-
-/** The first `rows` of what `counts` adds up to, and the rest. */
-export function shareOut(counts: SourceCounts, rows: number): [taken: SourceCounts, left: SourceCounts] {
-  let wanted = rows;
-  const taken: [number, number][] = [];
-  const left: [number, number][] = [];
-  for (const [source, readings] of counts) {
-    const some = Math.min(wanted, readings);
-    wanted -= some;
-    if (some > 0) taken.push([source, some]);
-    if (readings > some) left.push([source, readings - some]);
-  }
-  return [taken, left];
 }

@@ -3,6 +3,7 @@ import type { Database } from 'better-sqlite3';
 import { type BlockColumns, decodeBlock } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import type { ledgerOf } from './ledger.ts';
+import { unpack } from './packing.ts';
 import { BLOCK_ROWS_MAX, type BlockRow, type LedgerRow } from './store.ts';
 
 /** @returns rows of `sql`, whose columns are what `Row` says. */
@@ -30,7 +31,7 @@ export function readColumns(db: Database, row: BlockRow): BlockColumns | undefin
   const [found] = all<{ block: Uint8Array }>(db, 'SELECT block FROM blocks WHERE id = ?', row.id);
   if (found === undefined) return undefined;
   try {
-    const columns = decodeBlock(found.block, { rowsMax: BLOCK_ROWS_MAX });
+    const columns = decodeBlock(unpack(found.block), { rowsMax: BLOCK_ROWS_MAX });
     return columns.rows === row.rows && columns.chunks[0]?.n0 === row.n0 ? columns : undefined;
   } catch {
     return undefined;

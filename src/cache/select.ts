@@ -21,8 +21,8 @@ const CLASSES_OF = {
   backlog: [CLASS.control, CLASS.aggregate, CLASS.normal, CLASS.low],
 } as const;
 const PAGE = 256;
-/** Columns shrink to about half when sealed; whether it fits is known afterwards, this only keeps the work in bounds. */
-const BYTES_BEFORE_SEALING = 4;
+/** Merged columns shrink below what their blocks take on disk; whether it fits is known afterwards. This only bounds the work. */
+const BYTES_BEFORE_SEALING = 3;
 /** Below what an envelope takes (1024 sections), even if every block needs one of its own. */
 const BLOCKS_MAX = 900;
 export const ROWS_MAX = 100_000;

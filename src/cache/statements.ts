@@ -68,7 +68,7 @@ const SQL = {
   removeAlarm: 'DELETE FROM alarms WHERE id = ?',
 
   totals: `SELECT (SELECT count(*) FROM journal) AS blocks, (SELECT count(*) FROM windows) AS windowBlocks,
-    (SELECT count(*) FROM dead_letters) AS deadLetters, (SELECT count(*) FROM damaged) AS damaged`,
+    (SELECT count(*) FROM dead_letters) AS deadLetters, (SELECT count(*) FROM damaged) AS damagedBlocks`,
 } as const;
 
 export type Statements = Readonly<Record<keyof typeof SQL, Statement<unknown[]>>>;

@@ -181,7 +181,20 @@ export interface BlockStore {
     readonly blocks: number;
     readonly windowBlocks: number;
     readonly deadLetters: number;
-    readonly damaged: number;
+    readonly damagedBlocks: number;
   };
   close(): void;
+}
+
+const PAGE = 512;
+
+/** In pages: the store may change between two of them. */
+export function* allBlocks(store: Pick<BlockStore, 'blocks'>, fromId = 0): Generator<BlockRow> {
+  for (let id = fromId; ; ) {
+    const page = store.blocks(id, PAGE);
+    yield* page;
+    const end = page.at(-1);
+    if (end === undefined || page.length < PAGE) return;
+    id = end.id + 1;
+  }
 }

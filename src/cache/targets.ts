@@ -1,8 +1,8 @@
 /** Where readings go: each target has a bit in the marks and columns in the ledger. They follow the configuration at start. */
 import { CLASS_NUMBERS, holdsReadings } from '../wire/classes.ts';
 import type { TargetBook } from './books.ts';
-import { addTo } from './commit.ts';
-import type { BlockRow, BlockStore, TargetRow } from './store.ts';
+import { addTo } from './counts.ts';
+import { allBlocks, type BlockStore, type TargetRow } from './store.ts';
 import { WRITE_OFF_REASONS } from './types.ts';
 
 const PAGE = 512;
@@ -68,14 +68,4 @@ function remove(store: BlockStore, book: TargetBook, row: TargetRow): void {
     }
   }
   book.put(store, { ...row, removed: true, dictionary: undefined, dictionaryCount: 0 });
-}
-
-export function* allBlocks(store: BlockStore, fromId = 0): Generator<BlockRow> {
-  for (let id = fromId; ; ) {
-    const page = store.blocks(id, PAGE);
-    yield* page;
-    const end = page.at(-1);
-    if (end === undefined || page.length < PAGE) return;
-    id = end.id + 1;
-  }
 }

@@ -2,8 +2,9 @@
 import type { Database } from 'better-sqlite3';
 import { holdsReadings } from '../wire/classes.ts';
 import { decodeRecords } from '../wire/records.ts';
-import { addTo } from './commit.ts';
+import { addTo } from './counts.ts';
 import { ledgerOf } from './ledger.ts';
+import { unpack } from './packing.ts';
 import { all, ledgerRows, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import { BLOCK_ROWS_MAX, type BlockRow } from './store.ts';
@@ -99,7 +100,7 @@ function recount(db: Database, row: BlockRow, sourceOf: ReadonlyMap<number, numb
 function recordsRead(db: Database, row: BlockRow): boolean {
   const [found] = all<{ block: Uint8Array }>(db, 'SELECT block FROM blocks WHERE id = ?', row.id);
   try {
-    return found !== undefined && decodeRecords(found.block, { rowsMax: BLOCK_ROWS_MAX }).length === row.rows;
+    return found !== undefined && decodeRecords(unpack(found.block), { rowsMax: BLOCK_ROWS_MAX }).length === row.rows;
   } catch {
     return false;
   }

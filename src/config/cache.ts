@@ -14,9 +14,10 @@ const HOT_TTL_MS = 1000;
 const WINDOWS_MS = [1000, 10_000, 60_000, 3_600_000];
 /** A few kB a year a tag and period: worth far more than the raw readings it outlives. */
 const WINDOWS_AGE_MAX_MS = 400 * 86_400_000;
-/** Four seconds of a million readings a second. Beyond it sources are told to wait. */
-const UNCOMMITTED_BYTES_MAX = 96_000_000;
-const CHECKPOINT_INTERVAL_MS = 60_000;
+/** Two seconds of a million readings a second. Beyond it sources are told to wait. */
+const UNCOMMITTED_BYTES_MAX = 48_000_000;
+/** Half a kB a second for 500 tags; what is counted again after a crash takes a second or two. */
+const CHECKPOINT_INTERVAL_MS = 600_000;
 const DEAD_LETTERS_MAX = 1000;
 
 export const cacheSchema = z.strictObject({

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CacheCore } from '../../src/cache/core.ts';
 import { readCache } from '../../src/cache/reader.ts';
+import type { TargetLedger } from '../../src/cache/types.ts';
 import { Quality, THINNED } from '../../src/reading.ts';
 import type { ManualClock } from '../../src/runtime/clock.ts';
 import { chunk, drain, FarSide, folder, OK, openClock, openCore, request, START_MS, tag } from './rig.ts';
@@ -35,18 +36,15 @@ function restart(more = {}): void {
   core.registerTag(tag(1, 'boiler/pump', 'bool', { priority: 'low' }));
   core.registerTag(tag(2, 'weather/rain'));
 }
-const cloudLedger = () => core.stats().ledger.targets.cloud ?? {};
-const sum = (pick: (account: (typeof account)[string]) => number) =>
-  Object.values(account).reduce((all, each) => all + pick(each), 0);
-let account: ReturnType<typeof cloudLedger>;
 function totals() {
-  account = cloudLedger();
+  const accounts = Object.values(core.stats().ledger.targets.cloud ?? {});
+  const sum = (pick: (each: TargetLedger) => number) => accounts.reduce((all, each) => all + pick(each), 0);
   return {
-    delivered: sum((a) => a.delivered),
-    pending: sum((a) => a.pending),
-    refused: sum((a) => a.refused),
-    lost: sum((a) => a.cloud_lost),
-    damaged: sum((a) => a.damaged),
+    delivered: sum((each) => each.delivered),
+    pending: sum((each) => each.pending),
+    refused: sum((each) => each.refused),
+    lost: sum((each) => each.cloud_lost),
+    damaged: sum((each) => each.damaged),
   };
 }
 function verified(): void {

@@ -1,13 +1,16 @@
 // Writes readings with ascending values until it is killed; says on standard output which are committed.
-import { openCache } from '../../dist/src/cache/index.js';
-import { cacheSchema } from '../../dist/src/config/cache.js';
 
-const [path, first] = process.argv.slice(2);
+// Not a plain import: the type checker would follow it into the built code.
+const built = (/** @type {string} */ path) => import(new URL(`../../dist/src/${path}`, import.meta.url).href);
+const { openCache } = await built('cache/index.js');
+const { cacheSchema } = await built('config/cache.js');
+
+const [path, first = '0'] = process.argv.slice(2);
 const cache = await openCache(cacheSchema.parse({ path, commitInterval: '20ms', checkpointInterval: '1s' }), {
   version: '0.0.0',
   targets: [{ name: 'cloud', required: true }],
 });
-cache.failed.catch((error) => {
+cache.failed.catch((/** @type {Error} */ error) => {
   process.stderr.write(`${error.stack}\n`);
   process.exit(3);
 });

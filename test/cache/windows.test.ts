@@ -10,6 +10,8 @@ import { isBad, Quality, THINNED } from '../../src/reading.ts';
 import { sortByTag } from '../../src/wire/sort.ts';
 import { chunk, folder, openClock, openCore, START_MS, tag } from './rig.ts';
 
+/** Monotonic, when readings arrive. */
+const NOW_MS = 0;
 const PERIODS = [1000, 10_000, 60_000];
 interface Row {
   tag: number;
@@ -93,18 +95,22 @@ describe('windows', () => {
         fc.integer({ min: 1, max: 40 }),
         (plan, chunkRows) => {
           let timeMs = START_MS;
-          const rows = plan.map((each) => ({ ...each, timeMs: (timeMs += each.gapMs) }));
+          const next = (gapMs: number) => {
+            timeMs += gapMs;
+            return timeMs;
+          };
+          const rows = plan.map((each) => ({ ...each, timeMs: next(each.gapMs) }));
           const windows = new WindowAccumulator(PERIODS);
           const found = new Map<string, Float64Array>();
           for (let at = 0; at < rows.length; at += chunkRows) {
             const some = chunk(
               rows.slice(at, at + chunkRows).map((each) => [each.tag, each.timeMs, each.value, each.quality]),
             );
-            windows.add(some, sortByTag(some, 3), () => 'number');
-            windows.closeBefore(some.timeMs[some.length - 1] ?? 0);
+            windows.add(some, sortByTag(some, 3), () => 'number', NOW_MS);
+            windows.closePassed(1000);
             collect(found, windows.take());
           }
-          windows.closeBefore(timeMs + 1e9);
+          windows.closePassed(1e9);
           collect(found, windows.take());
           for (const [key, raw] of recount(rows)) {
             const window = found.get(key);
@@ -125,8 +131,8 @@ describe('windows', () => {
       [0, START_MS + 4000, 20],
       [0, START_MS + 9000, 0, Quality.commError],
     ]);
-    windows.add(rows, sortByTag(rows, 1), () => 'number');
-    windows.closeBefore(START_MS + 60_000);
+    windows.add(rows, sortByTag(rows, 1), () => 'number', NOW_MS);
+    windows.closePassed(60_000);
     const [{ numbers }] = windows.take() as [WindowRows];
     expect((numbers[W.area] ?? 0) / (numbers[W.covered] ?? 0)).toBeCloseTo((10 * 4 + 20 * 5) / 9, 9);
     expect(numbers[W.covered]).toBe(9000);
@@ -149,14 +155,14 @@ describe('windows', () => {
     const feed = (timeMs: number, value: number) => {
       rows.push({ tag: 0, gapMs: 0, value, quality: 0, timeMs });
       const one = chunk([[0, timeMs, value]]);
-      windows.add(one, sortByTag(one, 1), () => 'number');
+      windows.add(one, sortByTag(one, 1), () => 'number', NOW_MS);
       collect(found, windows.take());
     };
     for (let i = 0; i < 400; i++) feed(START_MS + i * 300, i);
     for (let i = 0; i < 5; i++) feed(START_MS + i * 7000 + 50, -i);
     // The clock is set back for good: windows open anew there.
     for (let i = 0; i < 200; i++) feed(START_MS - 3_600_000 + i * 300, i);
-    windows.closeBefore(START_MS + 1e9);
+    windows.closePassed(1e9);
     collect(found, windows.take());
     for (const [key, raw] of recount(rows))
       if (raw.length > 1) expectWindow(found.get(key) ?? new Float64Array(WINDOW_NUMBERS), raw);

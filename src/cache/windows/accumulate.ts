@@ -1,7 +1,7 @@
 /**
  * Tumbling windows of every tag, several lengths at once. Readings go into the shortest one; when that closes it is merged
- * into the next longer one, and so on. A window closes when a later reading of its tag arrives, or when the wall clock has
- * passed its end by `CLOSE_AFTER_MS`. Windows of one reading or none are not written: they would say what raw says.
+ * into the next longer one, and so on. A window closes when a later reading of its tag arrives, or when its end has passed by
+ * `CLOSE_AFTER_MS` in the tag's own time: a source may tell of yesterday, or have a clock that was never set. Windows of one reading or none are not written: they would say what raw says.
  *
  * Time-weighted: a tag has a running area (value × how long it lasted) and covered time; a window's own is what was added
  * between its start and its end. A value lasts until the next one, for `HOLD_MS_MAX` at most; a bad reading ends it.
@@ -14,6 +14,8 @@
 import type { SlotKind } from '../../reading.ts';
 import { THINNED } from '../../reading.ts';
 import type { SortedRows } from '../../wire/sort.ts';
+import { asNumbers } from './integers.ts';
+import { LateParts } from './late.ts';
 import { WindowRows } from './rows.ts';
 import { clearWindow, foldBad, foldValue, LATE, mergeWindow, W, WINDOW_NUMBERS } from './window.ts';
 
@@ -25,8 +27,17 @@ const LATE_IN_A_ROW_MAX = 64;
 const BAD = 0x40;
 
 /** Positions in a tag's running numbers; readings before `closedMs`, the end of the last closed window, are late. */
-const R = { area: 0, covered: 1, holdMs: 2, holdValue: 3, lateInARow: 4, closedMs: 5 } as const;
-export const RUNNING_NUMBERS = 6;
+const R = {
+  area: 0,
+  covered: 1,
+  holdMs: 2,
+  holdValue: 3,
+  lateInARow: 4,
+  closedMs: 5,
+  seenMs: 6,
+  arrivedMs: 7,
+} as const;
+export const RUNNING_NUMBERS = 8;
 
 export interface WindowSource {
   readonly timeMs: Float64Array;
@@ -40,7 +51,7 @@ export class WindowAccumulator {
   #capacity = 0;
   #levels: Float64Array[];
   #running = new Float64Array(0);
-  #late = new Map<string, { level: number; tag: number; window: Float64Array }>();
+  readonly #late = new LateParts();
   #closed: WindowRows[];
   #tags = 0;
 
@@ -52,8 +63,8 @@ export class WindowAccumulator {
     this.#closed = periods.map((period) => new WindowRows(period));
   }
 
-  /** @param kindOf by the tags' numbers; texts have no windows. */
-  add(rows: WindowSource, sorted: SortedRows, kindOf: (tag: number) => SlotKind): void {
+  /** @param kindOf by the tags' numbers; texts have no windows. @param nowMs monotonic. */
+  add(rows: WindowSource, sorted: SortedRows, kindOf: (tag: number) => SlotKind, nowMs: number): void {
     if (this.periods.length === 0) return;
     const highest = sorted.tags.at(-1);
     if (highest !== undefined) this.#makeRoom(highest + 1);
@@ -66,6 +77,7 @@ export class WindowAccumulator {
       const value =
         kind === 'int64' || kind === 'uint64' ? asNumbers(rows.value, sorted.order, start, end, kind) : rows.value;
       this.#addTag(tag, rows, value, sorted.order, start, end);
+      this.#running[tag * RUNNING_NUMBERS + R.arrivedMs] = nowMs;
     }
   }
 
@@ -91,6 +103,7 @@ export class WindowAccumulator {
         this.#moveTo(tag, time, isLate);
       }
       running[r + R.lateInARow] = 0;
+      running[r + R.seenMs] = time;
       this.#hold(r, time, value[row] as number, q);
       if (q >= BAD) foldBad(base, at);
       else foldValue(base, at, time, value[row] as number, q === 0);
@@ -183,30 +196,20 @@ export class WindowAccumulator {
       const at = tag * WINDOW_NUMBERS;
       const from = Math.floor(time / period) * period;
       const isOpen = from === open[at + W.start];
-      const target = isOpen ? open : this.#latePart(tag, level, from);
+      const target = isOpen ? open : this.#late.part(level, tag, from);
       if (q >= BAD) foldBad(target, isOpen ? at : 0);
       else foldValue(target, isOpen ? at : 0, time, value, q === 0);
     });
   }
 
-  #latePart(tag: number, level: number, from: number): Float64Array {
-    const key = `${level} ${tag} ${from}`;
-    let part = this.#late.get(key);
-    if (part === undefined) {
-      part = { level, tag, window: new Float64Array(WINDOW_NUMBERS) };
-      clearWindow(part.window, 0, from, 0, 0);
-      part.window[W.flags] = LATE;
-      this.#late.set(key, part);
-    }
-    return part.window;
-  }
-
-  /** Closes what the wall clock has passed. */
-  closeBefore(wallMs: number): void {
-    const time = wallMs - CLOSE_AFTER_MS;
+  /** Closes what has passed in each tag's own time: its last reading's, and what went by since that arrived. */
+  closePassed(nowMs: number): void {
     const [shortest] = this.#levels;
     for (let tag = 0; tag < this.#tags; tag++) {
       const at = tag * WINDOW_NUMBERS;
+      const r = tag * RUNNING_NUMBERS;
+      const time =
+        (this.#running[r + R.seenMs] as number) + nowMs - (this.#running[r + R.arrivedMs] as number) - CLOSE_AFTER_MS;
       if (time >= (shortest?.[at + W.start] as number) + this.#base) this.#closeEnded(tag, time);
       else if (Number.isNaN(shortest?.[at + W.start] as number)) this.#closeLonger(tag, time);
     }
@@ -224,8 +227,7 @@ export class WindowAccumulator {
 
   /** What closed since the last call, late parts included; only lengths that have any. */
   take(): WindowRows[] {
-    for (const { level, tag, window } of this.#late.values()) this.#closed[level]?.push(tag, window, 0);
-    this.#late.clear();
+    this.#late.moveTo(this.#closed);
     const taken = this.#closed.filter(({ length }) => length > 0);
     if (taken.length > 0)
       this.#closed = this.#closed.map((rows) => (rows.length > 0 ? new WindowRows(rows.periodMs) : rows));
@@ -245,12 +247,14 @@ export class WindowAccumulator {
     return { tags: this.#tags, levels, running: this.#running.slice(0, this.#tags * RUNNING_NUMBERS) };
   }
 
-  restore(state: ReturnType<WindowAccumulator['state']>): void {
+  /** @param nowMs monotonic: what went by while nobody counted does not close anything. */
+  restore(state: ReturnType<WindowAccumulator['state']>, nowMs: number): void {
     this.#makeRoom(state.tags);
     state.levels.forEach((numbers, level) => {
       this.#levels[level]?.set(numbers);
     });
     this.#running.set(state.running);
+    for (let tag = 0; tag < state.tags; tag++) this.#running[tag * RUNNING_NUMBERS + R.arrivedMs] = nowMs;
   }
 
   #makeRoom(tags: number): void {
@@ -273,22 +277,4 @@ function grown(old: Float64Array, length: number): Float64Array<ArrayBuffer> {
   const next = new Float64Array(length);
   next.set(old);
   return next;
-}
-
-/** 64-bit counters as float64, for statistics; the rows at hand only. */
-function asNumbers(
-  value: Float64Array,
-  order: Uint32Array,
-  start: number,
-  end: number,
-  kind: 'int64' | 'uint64',
-): Float64Array {
-  const View = kind === 'int64' ? BigInt64Array : BigUint64Array;
-  const slots = new View(value.buffer as ArrayBuffer, value.byteOffset, value.length);
-  const out = new Float64Array(value.length);
-  for (let i = start; i < end; i++) {
-    const row = order[i] as number; // in bounds
-    out[row] = Number(slots[row]);
-  }
-  return out;
 }

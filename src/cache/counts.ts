@@ -1,0 +1,20 @@
+/** Sums by key, and shares of them. */
+import type { SourceCounts } from './store.ts';
+
+export function addTo<K>(counts: Map<K, number>, key: K, by: number): void {
+  if (by !== 0) counts.set(key, (counts.get(key) ?? 0) + by);
+}
+
+/** The first `rows` of what `counts` adds up to, and the rest. */
+export function shareOut(counts: SourceCounts, rows: number): [taken: SourceCounts, left: SourceCounts] {
+  let wanted = rows;
+  const taken: [number, number][] = [];
+  const left: [number, number][] = [];
+  for (const [source, readings] of counts) {
+    const some = Math.min(wanted, readings);
+    wanted -= some;
+    if (some > 0) taken.push([source, some]);
+    if (readings > some) left.push([source, readings - some]);
+  }
+  return [taken, left];
+}

@@ -1,0 +1,24 @@
+/** Parts of windows that were closed already, until they are written with the next commit. */
+import type { WindowRows } from './rows.ts';
+import { clearWindow, LATE, W, WINDOW_NUMBERS } from './window.ts';
+
+export class LateParts {
+  readonly #parts = new Map<string, { readonly level: number; readonly tag: number; readonly window: Float64Array }>();
+
+  part(level: number, tag: number, startMs: number): Float64Array {
+    const key = `${level} ${tag} ${startMs}`;
+    let part = this.#parts.get(key);
+    if (part === undefined) {
+      part = { level, tag, window: new Float64Array(WINDOW_NUMBERS) };
+      clearWindow(part.window, 0, startMs, 0, 0);
+      part.window[W.flags] = LATE;
+      this.#parts.set(key, part);
+    }
+    return part.window;
+  }
+
+  moveTo(closed: readonly WindowRows[]): void {
+    for (const { level, tag, window } of this.#parts.values()) closed[level]?.push(tag, window, 0);
+    this.#parts.clear();
+  }
+}
