@@ -17,6 +17,8 @@ import { Lane, type Trial } from './lane.ts';
 import { BacklogPace } from './pace.ts';
 import type { LanesOptions, UplinkCounters } from './types.ts';
 
+/** A live batch that took longer is late enough for the backlog to give way, however short the interval. */
+const LIVE_SLOW_MS = 1000;
 /** An alarm is cut this soon after its commit even when nobody nudged. */
 const ALARM_POLL_MS = 500;
 
@@ -53,7 +55,7 @@ export class Lanes implements Site {
     this.options = options;
     this.#clock = clock;
     this.breaker = new Breaker(clock, options.random);
-    this.#pace = new BacklogPace(config.backlogParallel, config.cutInterval);
+    this.#pace = new BacklogPace(config.backlogParallel, Math.max(LIVE_SLOW_MS, config.cutInterval));
     this.#sealedBytesMax = config.bytesMax;
     this.#codec = config.codec;
     const slots = { alarm: () => 1, live: () => 1, backlog: () => this.#pace.slots };
@@ -163,6 +165,8 @@ export class Lanes implements Site {
       lane.cutDone();
       this.breaker.unsent(reserved);
     }
+    // Nothing live to send: nobody for the backlog to give way to.
+    if (lane.name === 'live' && batch === undefined) this.#pace.live(0);
     if (lane.name === 'alarm') lane.nextCutMs = startedMs + (batch === undefined ? ALARM_POLL_MS : 0);
     if (lane.name === 'backlog' && batch !== undefined) lane.nextCutMs = this.#clock.monoMs() + this.#pace.gapMs;
     if (batch !== undefined) lane.sealed(batch, this.#clock.monoMs(), this.#dictionaryMisses);

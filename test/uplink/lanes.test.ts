@@ -129,6 +129,27 @@ describe('ordinary days', () => {
     expect(cache.flightMax).toBeLessThanOrEqual(6);
   });
 
+  test('the backlog gives way while live is slow, and takes all of its slots back when live is quick or idle', async () => {
+    const plan = { answer: () => YES, tookMs: 4000, config: { rowsMax: 10 } };
+    const { cache, lanes, sent, counts, clock, run } = simulate(plan);
+    cache.commit(20_000, 'reading', 60_000);
+    lanes.start();
+    const backlogSince = (ms: number) => sent.filter(({ lane, atMs }) => lane === 'backlog' && atMs >= ms).length;
+    for (let i = 0; i < 60; i++) {
+      cache.commit(1);
+      await run(1000);
+    }
+    const slow = backlogSince(clock.monoMs() - 20_000);
+    expect(slow).toBeLessThanOrEqual(5);
+    plan.tookMs = 100;
+    await run(26_000);
+    counts.flyingMax = 0;
+    const fromMs = clock.monoMs();
+    await run(5000);
+    expect(counts.flyingMax).toBe(4);
+    expect(backlogSince(fromMs)).toBeGreaterThan(20);
+  });
+
   test('halves batches on time-outs and doubles them again', async () => {
     const { cache, lanes, sent, run } = simulate({
       answer: (rows) => (rows.length > 300 ? TIMEOUT : YES),
