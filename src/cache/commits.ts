@@ -11,6 +11,7 @@ import { saveWindows } from './checkpoint.ts';
 import { CommitMaker, type PreparedCommit, type Taken, writeCommit } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
 import type { Retention } from './retention.ts';
+import { HOT } from './state.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
 import type { WindowAccumulator } from './windows/accumulate.ts';
@@ -27,8 +28,6 @@ export interface CommitOptions {
 }
 
 const CHECKPOINT_READINGS = 5_000_000;
-/** The store's name for the last values. */
-export const HOT = 'hot';
 
 interface Parts {
   readonly store: BlockStore;

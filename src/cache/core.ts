@@ -17,7 +17,7 @@ import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { BatchBuilder, type Built, type Sealing } from './batch.ts';
 import { RunBook, TagBook, TargetBook } from './books.ts';
 import { restoreWindows, saveWindows } from './checkpoint.ts';
-import { type CommitOptions, Commits, HOT } from './commits.ts';
+import { type CommitOptions, Commits } from './commits.ts';
 import { Damage } from './damage.ts';
 import { Flight } from './flight.ts';
 import { Gaps } from './gaps.ts';
@@ -29,7 +29,7 @@ import { deadLetters } from './refusal.ts';
 import { Retention, type RetentionLimits } from './retention.ts';
 import { Selection } from './select.ts';
 import { Settled } from './settled.ts';
-import { packState, unpackState } from './state.ts';
+import { HOT, packState, unpackState } from './state.ts';
 import type { BlockStore, TargetRow } from './store.ts';
 import { followTargets, type TargetConfig } from './targets.ts';
 import type {

@@ -49,8 +49,9 @@ function prepare(db: Database.Database): void {
 }
 
 function checkpoint(db: Database.Database): void {
-  const [result] = db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[]; // its one row
-  if (result?.busy === 0) return;
+  const [result] = db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number; log: number; checkpointed: number }[]; // its one row
+  // A reader keeps the WAL from being cut off; what counts is that every page of it is in the file and synced.
+  if (result?.busy === 0 || (result !== undefined && result.log === result.checkpointed)) return;
   throw new SluiceError(
     'cache.busy_reader',
     'stop',

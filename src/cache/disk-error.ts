@@ -6,9 +6,8 @@ export function diskError(thrown: unknown): unknown {
   const code = codeOf(thrown);
   if (!code.startsWith('SQLITE_')) return thrown;
   const facts = { sqlite: code };
-  // Growing -shm or the file may also fail in the middle of a write: IOERR_SHMSIZE and IOERR_WRITE with no space left are
-  // not told apart from a broken disk here, and stopping is the safe answer to both.
-  if (code === 'SQLITE_FULL') {
+  // The index of the WAL could not grow: nothing was written yet, and the only common cause is a full disk.
+  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE') {
     const hint = 'Free space on the disk of cache.path, or lower cache.bytesMax. Readings wait in memory meanwhile.';
     return new SluiceError('cache.full', 'retry', 'the disk of the cache is full', { cause: thrown, hint, facts });
   }

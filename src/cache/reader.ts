@@ -1,6 +1,6 @@
 /** Questions to a cache's file, for the command line: works whether the daemon lives, hangs or is dead. */
 import type { Database } from 'better-sqlite3';
-import { type PlainValue, type TagDefinition, valueReader } from '../reading.ts';
+import { type TagDefinition, valueReader } from '../reading.ts';
 import type { BlockColumns } from '../wire/block.ts';
 import { hex } from '../wire/bytes.ts';
 import { CLASSES, type ClassNumber } from '../wire/classes.ts';
@@ -10,24 +10,23 @@ import { parseTagContent } from '../wire/tag.ts';
 import { ledgerOf } from './ledger.ts';
 import { all, ledgerRows, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
+import { savedValues } from './saved-values.ts';
 import { openSnapshot } from './snapshot.ts';
 import type { BlockRow } from './store.ts';
-import type { DeadLetter, Ledger } from './types.ts';
+import type { DeadLetter, Ledger, ReadingView } from './types.ts';
+
+export type { ReadingView } from './types.ts';
+
 import { type VerifyReport, verifyCache } from './verify.ts';
 import { readWindows, type WindowView } from './windows/read.ts';
 
 export type { VerifyReport } from './verify.ts';
 export type { WindowView } from './windows/read.ts';
 
-/** Blocks read between two looks at the clock of the writer. */
+/** Some minutes of commits: older last values come from the checkpoint. */
+const LATEST_BLOCKS_MAX = 600;
+/** Blocks read in one snapshot of the file. */
 const PAGE = 64;
-
-export interface ReadingView {
-  readonly tag: string;
-  readonly timeMs: number;
-  readonly value: PlainValue;
-  readonly quality: number;
-}
 
 export interface RunView {
   readonly run: string;
@@ -56,7 +55,10 @@ export interface CacheReader {
   /** Counts everything again from the blocks. Reads the whole file. */
   verify(): VerifyReport;
   tags(): TagDefinition[];
-  /** The newest journaled reading of each tag whose name matches; `*` stands for anything. Deadbands leave readings out. */
+  /**
+   * The newest reading of each tag whose name matches (`*` stands for anything), from the last minutes of the journal, or
+   * as of the last checkpoint. What the deadband left out since then is not known here.
+   */
   latest(pattern?: string): ReadingView[];
   /** The last `limit` readings that were committed, of tags whose name matches, and the place to go on from. */
   tail(pattern: string, limit: number): { readings: ReadingView[]; next: TailPlace };
@@ -137,10 +139,11 @@ class ReadingBlocks {
 
   latest(pattern: string): ReadingView[] {
     const wanted = this.#matching(pattern);
-    const found = new Map<string, ReadingView>();
+    const found = savedValues(this.#db, [...wanted.values()]);
     const open = new Set([...wanted.values()].map(({ name }) => name));
+    let left = LATEST_BLOCKS_MAX;
     for (const { columns } of this.#blocks('id DESC')) {
-      if (open.size === 0) break;
+      if (open.size === 0 || left-- === 0) break;
       const seen = new Set<string>();
       for (const reading of rowsOf(columns, wanted)) {
         if (!open.has(reading.tag)) continue;

@@ -1,6 +1,7 @@
 /**
  * The cache's file for reading only: while the daemon writes it, after it died and left a WAL, from a read-only medium,
- * or as a copy somewhere. Nothing here holds a snapshot longer than one statement, so the writer's checkpoints go on.
+ * or as a copy somewhere. Questions read in pages, each a snapshot of its own, so that the writer's checkpoints go on;
+ * only a verification holds one for as long as it takes.
  */
 import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

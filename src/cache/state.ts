@@ -4,6 +4,8 @@ import { crc32c } from '../wire/crc32c.ts';
 import { pack, unpack } from './packing.ts';
 
 const CRC_BYTES = 4;
+/** The store's name for the last values (`HotState`). */
+export const HOT = 'hot';
 
 export function packState(value: unknown): Uint8Array {
   const body = serialize(value);

@@ -1,6 +1,6 @@
 /** What the cache shows to the rest of the gateway. The implementation on the main thread is `client.ts`. */
 import type { TagFields } from '../config/fields.ts';
-import type { Chunk, TagDefinition } from '../reading.ts';
+import type { Chunk, PlainValue, TagDefinition } from '../reading.ts';
 import type { HeldGap } from '../wire/answer.ts';
 import type { ClassNumber, Lane } from '../wire/classes.ts';
 import type { AlarmRow } from '../wire/control.ts';
@@ -222,9 +222,12 @@ export interface ClosedWindows {
   readonly good: Float64Array;
 }
 
-export interface TargetOptions {
-  /** A reading is kept until every required target has it. */
-  readonly required: boolean;
+/** One reading as people and JSON see it. */
+export interface ReadingView {
+  readonly tag: string;
+  readonly timeMs: number;
+  readonly value: PlainValue;
+  readonly quality: number;
 }
 
 export interface CacheClient {

@@ -29,15 +29,19 @@ async function killedRound(path: string, first: number, commits: number, longerM
   return committed;
 }
 
-test(`keeps every committed reading, once, through ${ROUNDS} kills at any moment`, async () => {
-  const place = folder();
+/** One cache, killed again and again. @returns what was acknowledged, as [first value, end]. */
+async function killedAgainAndAgain(path: string, rounds: number, moment: number): Promise<[number, number][]> {
   const acknowledged: [number, number][] = [];
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const first = round * 1_000_000;
     // Spread over the moments of a commit, the first one of a run included.
-    acknowledged.push([first, await killedRound(place.path, first, 1 + (round % 4), (round * 7) % 23)]);
+    acknowledged.push([first, await killedRound(path, first, 1 + (round % 4), (round * 7 + moment) % 23)]);
   }
-  const reader = readCache(place.path);
+  return acknowledged;
+}
+
+function expectAll(path: string, acknowledged: readonly [number, number][]): void {
+  const reader = readCache(path);
   const values = new Set<number>();
   let rows = 0;
   for (let index = 0; index < 4; index++) {
@@ -48,13 +52,21 @@ test(`keeps every committed reading, once, through ${ROUNDS} kills at any moment
   }
   expect(values.size).toBe(rows);
   for (const [first, end] of acknowledged) {
-    for (let value = first; value < end; value++)
+    for (let value = first; value < end; value++) {
       if (!values.has(value)) throw new Error(`${value} was acknowledged and is gone`);
+    }
   }
   expect(reader.verify()).toMatchObject({ ok: true, readings: rows });
-  const { plc } = reader.ledger().sources;
-  expect(plc).toMatchObject({ received: rows, accepted: rows });
+  expect(reader.ledger().sources.plc).toMatchObject({ received: rows, accepted: rows });
   expect(reader.runs().every(({ clean }) => !clean)).toBe(true);
   reader.close();
-  place.remove();
+}
+
+test(`keeps every committed reading, once, through ${ROUNDS} kills at any moment`, async () => {
+  const places = [folder(), folder()];
+  const results = await Promise.all(places.map(({ path }, at) => killedAgainAndAgain(path, ROUNDS / 2, at * 11)));
+  places.forEach(({ path, remove }, at) => {
+    expectAll(path, results[at] ?? []);
+    remove();
+  });
 }, 60_000);

@@ -198,7 +198,7 @@ describe('the ledger', () => {
           model.place.remove();
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   }, 60_000);
 });
