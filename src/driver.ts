@@ -94,6 +94,8 @@ export interface ListenSession extends Session {
 }
 
 export interface DriverContext {
+  /** Of this box: makes names unique where several boxes use one broker. */
+  readonly gateway: string;
   readonly source: string;
   readonly clock: Clock;
   /** Uniform numbers in [0, 1), seeded in tests. */
@@ -140,7 +142,11 @@ export interface PreparedSource {
   readonly open:
     | {
         readonly mode: 'poll';
-        session(indexes: readonly (readonly number[])[], context: DriverContext, signal: AbortSignal): Promise<PollSession>;
+        session(
+          indexes: readonly (readonly number[])[],
+          context: DriverContext,
+          signal: AbortSignal,
+        ): Promise<PollSession>;
       }
     | {
         readonly mode: 'listen';

@@ -94,7 +94,10 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
         clock,
         logger,
         random: options.random,
-        onAlarm: (id, active, text) => pipeline?.gatewayAlarm(id, active, text),
+        onAlarm: (id, active, text) => {
+          logger[active ? 'warn' : 'info']({ alarm: id }, active ? `uplink: ${text}` : `uplink: over now: ${text}`);
+          pipeline?.gatewayAlarm(id, active, text);
+        },
       });
     started({ stop: () => endUplink(uplink, cache, clock) });
     const hmi: Hmi = started(
@@ -110,10 +113,23 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     const metrics = new Metrics(true);
     const alarms = await cache.alarms();
     const sources = config.sources.map(({ name }) => name);
-    pipeline = started(startPipeline(config.pipeline, { registry, hot, cache, hmi, clock, alarms, sources }));
+    const panels = {
+      changed: (indexes: Uint32Array) => hmi.changed(indexes),
+      alarm: (id: string, state: object) => {
+        hmi.alarm(id, state);
+        // An alarm does not wait for the next commit, nor for the lane to look: it goes as soon as it is on disk.
+        if (uplink !== undefined)
+          pipeline?.durable().then(
+            () => uplink.nudge(),
+            () => {},
+          );
+      },
+    };
+    pipeline = started(startPipeline(config.pipeline, { registry, hot, cache, hmi: panels, clock, alarms, sources }));
     const taken = pipeline;
     const ingest = started(
       startIngest(config.sources, {
+        gateway: config.gateway.id,
         registry,
         pipeline,
         cache,

@@ -76,7 +76,7 @@ export const schema = z
       .refine(isBrokerUrl, { error: 'expected mqtt://host:port or mqtts://host:port, without user and path' }),
     username: z.string().optional(),
     password: z.string().optional(),
-    /** Default `sluice-<source>`. Two boxes at one broker need different ones, or they push each other off. */
+    /** Default `sluice-<gateway>-<source>`. Two clients of one name push each other off the broker. */
     clientId: z.string().min(1).max(256).optional(),
     /** 4 is MQTT 3.1.1. */
     protocolVersion: z.literal([4, 5]).default(4),

@@ -102,7 +102,10 @@ class MqttSession implements ListenSession {
       failed: (error) => this.fail(error),
     });
     this.#gate.on('error', (error) => this.#noteError(error));
-    this.#client = new MqttClient(() => this.#gate, clientOptions(config, context.source));
+    this.#client = new MqttClient(
+      () => this.#gate,
+      clientOptions(config, `sluice-${context.gateway}-${context.source}`),
+    );
     this.#watch();
   }
 
@@ -240,9 +243,9 @@ function connectSocket(config: MqttConfig): Socket {
   });
 }
 
-function clientOptions(config: MqttConfig, source: string): IClientOptions {
+function clientOptions(config: MqttConfig, clientId: string): IClientOptions {
   return {
-    clientId: config.clientId ?? `sluice-${source}`,
+    clientId: config.clientId ?? clientId,
     protocolVersion: config.protocolVersion,
     clean: false,
     keepalive: Math.ceil(config.keepAlive / 1000),

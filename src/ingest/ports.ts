@@ -23,6 +23,8 @@ export interface PipelinePort {
 }
 
 export interface IngestOptions {
+  /** Name of this box, for drivers. */
+  readonly gateway: string;
   readonly registry: TagPort;
   readonly pipeline: PipelinePort;
   readonly cache: Pick<CacheClient, 'receipts'>;

@@ -217,7 +217,8 @@ export class SourceRunner {
   }
 
   #context(): DriverContext {
-    return { source: this.#config.name, clock: this.#options.clock, random: this.#options.random };
+    const { gateway, clock, random } = this.#options;
+    return { gateway, source: this.#config.name, clock, random };
   }
 
   #register(tag: SourceConfig['prepared']['groups'][number]['tags'][number], everyMs: number): number {

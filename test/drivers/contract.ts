@@ -227,7 +227,7 @@ type Opened =
 async function openSource(source: PreparedSource, clock: Clock, signal: AbortSignal): Promise<Opened> {
   let next = 0;
   const indexes = source.groups.map((group) => group.tags.map(() => next++));
-  const context = { source: 'contract', clock, random: () => 0.5 };
+  const context = { gateway: 'box', source: 'contract', clock, random: () => 0.5 };
   if (source.open.mode === 'poll') {
     return { mode: 'poll', session: await source.open.session(indexes, context, signal), indexes };
   }

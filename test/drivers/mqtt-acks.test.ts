@@ -142,7 +142,7 @@ describe('mqtt sessions', () => {
     await open(new HandSink());
     const connect = broker.ofType(CONNECT)[0]?.bytes ?? Buffer.alloc(0);
     expect(connect.subarray(2, 12)).toEqual(Buffer.from([0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 0, 0, 60]));
-    expect(connect.subarray(14).toString()).toBe('sluice-weather');
+    expect(connect.subarray(14).toString()).toBe('sluice-box-weather');
     expect(broker.ofType(SUBSCRIBE)[0]?.bytes.at(-1)).toBe(1);
   });
 

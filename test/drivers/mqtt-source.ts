@@ -119,6 +119,6 @@ export async function openMqtt(
 ): Promise<ListenSession> {
   const source = mqtt.prepare(mqtt.schema.parse(settings));
   if (source.open.mode !== 'listen') throw new Error('it listens');
-  const context = { source: 'weather', clock, random: () => 0.5 };
+  const context = { gateway: 'box', source: 'weather', clock, random: () => 0.5 };
   return source.open.session([], context, sink, new AbortController().signal);
 }

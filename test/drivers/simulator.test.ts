@@ -28,7 +28,11 @@ async function readings(settings: unknown, reads: number, stepMs: number): Promi
     return seed;
   };
   const signal = new AbortController().signal;
-  const session = await source.open.session([tags.map((_, at) => at)], { source: 'sim', clock, random }, signal);
+  const session = await source.open.session(
+    [tags.map((_, at) => at)],
+    { gateway: 'box', source: 'sim', clock, random },
+    signal,
+  );
   const out = new ChunkBuilder();
   for (let read = 0; read < reads; read++) {
     await session.read([0], out, signal);

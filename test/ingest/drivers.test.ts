@@ -67,6 +67,7 @@ sources:
       pipeline,
       cache: { receipts: async () => [] },
       clock: systemClock,
+      gateway: 'box',
       random: Math.random,
       logger: quiet,
       metrics,

@@ -152,6 +152,7 @@ export class Surroundings {
     return {
       registry: this.registry,
       clock: this.clock,
+      gateway: 'box',
       random: () => 0.5,
       logger: logger as unknown as IngestOptions['logger'],
       onState: ({ source, state }) => this.states.push({ source, state }),
