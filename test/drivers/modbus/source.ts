@@ -35,7 +35,7 @@ export async function openModbus(settings: unknown, clock: Clock = systemClock):
   const tags: { name: string; type: ValueType }[] = [];
   const indexes = source.groups.map((group) => group.tags.map((tag) => tags.push(tag) - 1));
   if (source.open.mode !== 'poll') throw new Error('modbus polls');
-  const context = { source: 'test', clock, random: () => 0.5 };
+  const context = { gateway: 'box', source: 'test', clock, random: () => 0.5 };
   const session = await source.open.session(indexes, context, new AbortController().signal);
   const everything = indexes.map((_, group) => group);
   const read: TestSource['read'] = async (due = everything, signal = new AbortController().signal) => {
