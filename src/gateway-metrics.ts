@@ -12,7 +12,7 @@ export interface Measured {
   readonly pipeline: Pipeline;
   /** As last asked for. */
   readonly stats: () => CacheStats | undefined;
-  readonly tags: () => number;
+  readonly registry: { readonly size: number };
 }
 
 type Labels = Readonly<Record<string, string>>;
@@ -28,8 +28,8 @@ export function publishMetrics(metrics: Metrics, measured: Measured): void {
   metrics.collect('counter', 'hmi_refused', 'Connections of panels turned away', [], () => one(hmi.stats().refused));
 }
 
-function publishPipeline(metrics: Metrics, { pipeline, tags }: Measured): void {
-  metrics.collect('gauge', 'tags', 'Tags registered', [], () => one(tags()));
+function publishPipeline(metrics: Metrics, { pipeline, registry }: Measured): void {
+  metrics.collect('gauge', 'tags', 'Tags registered', [], () => one(registry.size));
   metrics.collect('gauge', 'alarms_active', 'Alarms raised and not cleared', [], () =>
     one(pipeline.activeAlarms().length),
   );

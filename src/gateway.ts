@@ -2,25 +2,25 @@
  * The gateway, top to bottom: cache, uplink, HMI, pipeline, ingest. Readings flow the other way round, from ingest to the
  * cloud; the acknowledgement is the only thing that comes back.
  */
-import { type Backlog, type CacheClient, type CacheStats, HotTable, openCache } from './cache/index.ts';
-import type { AlarmRow } from './cache/types.ts';
+import { type CacheClient, HotTable, openCache } from './cache/index.ts';
 import type { Config } from './config/load.ts';
 import { asError, describe } from './errors.ts';
-import { publishMetrics } from './gateway-metrics.ts';
-import { startHttp } from './hmi/http.ts';
-import { type Hmi, type HmiStats, startHmi } from './hmi/index.ts';
+import { startWatch } from './gateway-watch.ts';
+import { type Hmi, startHmi } from './hmi/index.ts';
 import { liveView } from './hmi/live.ts';
 import { publishWindows } from './hmi/windows.ts';
-import { type SourceState, startIngest } from './ingest/index.ts';
+import { startIngest } from './ingest/index.ts';
 import { type Pipeline, startPipeline, TagRegistry } from './pipeline/index.ts';
-import { startCalendar } from './runtime/calendar.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Logger } from './runtime/log.ts';
 import { Metrics } from './runtime/metrics.ts';
-import { CLOUD_TARGET, readUplinkKeys, startUplink, type Uplink, type UplinkState } from './uplink/index.ts';
+import { CLOUD_TARGET, readUplinkKeys, startUplink, type Uplink } from './uplink/index.ts';
+
+export type { GatewayStatus } from './gateway-watch.ts';
 
 /** What is taken at the end and not yet sent gets this long; then it waits on the disk for the next start. */
 const DRAIN_MS = 4000;
+/** Last values are saved so often for a panel that looks after a crash; at an orderly end they are saved anyway. */
 const HOT_SAVE_MS = 60_000;
 
 export interface GatewayOptions {
@@ -35,22 +35,6 @@ export interface GatewayOptions {
   readonly onReady: (facts: { readonly hmi?: string; readonly http?: string }) => void;
 }
 
-/** What `/status` answers and `sluice status` prints. */
-export interface GatewayStatus {
-  readonly gateway: string;
-  readonly version: string;
-  readonly pid: number;
-  readonly startedMs: number;
-  readonly nowMs: number;
-  readonly sources: readonly SourceState[];
-  readonly tags: number;
-  readonly cache: CacheStats;
-  readonly backlog: Backlog | undefined;
-  readonly uplink: UplinkState | undefined;
-  readonly hmi: HmiStats;
-  readonly alarms: readonly AlarmRow[];
-}
-
 interface Stage {
   stop(): Promise<void> | void;
 }
@@ -60,123 +44,66 @@ interface Stage {
  * @throws what a part could not start for; whatever fails the cache (a dead disk: nothing may be acknowledged any more).
  */
 export async function runGateway(config: Config, options: GatewayOptions): Promise<void> {
-  const { logger, clock } = options;
+  const { logger, clock, random, version } = options;
   const startedMs = clock.wallMs();
+  const metrics = new Metrics(true);
   const stages: Stage[] = [];
   const started = <S extends Stage>(stage: S): S => {
     stages.push(stage);
     return stage;
   };
+  // What the parts before the pipeline have to tell it: alarms of the uplink, what a panel acknowledges.
+  const late: { pipeline?: Pipeline } = {};
   try {
     // Built from the cloud backwards: nothing may flow before it has somewhere to go.
     const keys = config.uplink && readUplinkKeys(config.uplink.keys);
     const cache = await openCache(config.cache, {
-      version: options.version,
+      version,
       targets: keys === undefined ? [] : [{ name: CLOUD_TARGET, required: true }],
       ...(keys === undefined ? {} : { device: keys.device }),
     });
     started({ stop: () => cache.close() });
-    const hot = new HotTable(clock, { ttlMs: config.cache.hotTtl });
+    const hot = started(await keepHot(config, cache, clock)).table;
     const registry = new TagRegistry(config.pipeline.tagsMax, (tag) => {
       cache.registerTag(tag);
       hot.register(tag);
     });
-    const saved = await cache.loadHot();
-    if (saved !== undefined) hot.load(saved);
-    started(savingHot(hot, cache, clock));
-    // The pipeline is built after them and they report to it: alarms of the uplink, commands of a panel.
-    let pipeline: Pipeline | undefined;
+    const onAlarm = (id: string, active: boolean, text: string) => {
+      logger[active ? 'warn' : 'info']({ alarm: id }, active ? `uplink: ${text}` : `uplink, over now: ${text}`);
+      late.pipeline?.gatewayAlarm(id, active, text);
+    };
     const uplink =
-      config.uplink &&
-      keys &&
-      startUplink(config.uplink, cache, {
-        ...keys,
-        clock,
-        logger,
-        random: options.random,
-        onAlarm: (id, active, text) => {
-          logger[active ? 'warn' : 'info']({ alarm: id }, active ? `uplink: ${text}` : `uplink: over now: ${text}`);
-          pipeline?.gatewayAlarm(id, active, text);
-        },
-      });
+      config.uplink && keys && startUplink(config.uplink, cache, { ...keys, clock, logger, random, onAlarm });
     started({ stop: () => endUplink(uplink, cache, clock) });
-    const hmi: Hmi = started(
-      await startHmi(config.hmi, liveView(registry, hot), {
-        gateway: config.gateway.id,
-        clock,
-        logger,
-        acknowledge: (id, by) => pipeline?.acknowledge(id, by) ?? false,
-      }),
-    );
+    const acknowledge = (id: string, by: string) => late.pipeline?.acknowledge(id, by) ?? false;
+    const gateway = config.gateway.id;
+    const hmi = started(await startHmi(config.hmi, liveView(registry, hot), { gateway, clock, logger, acknowledge }));
     hot.onStale((indexes) => hmi.changed(indexes));
     cache.onWindows((windows) => publishWindows(windows, (index) => registry.get(index)?.definition.name, hmi));
-    const metrics = new Metrics(true);
-    const alarms = await cache.alarms();
-    const sources = config.sources.map(({ name }) => name);
-    const panels = {
-      changed: (indexes: Uint32Array) => hmi.changed(indexes),
-      alarm: (id: string, state: object) => {
-        hmi.alarm(id, state);
-        // An alarm does not wait for the next commit, nor for the lane to look: it goes as soon as it is on disk.
-        if (uplink !== undefined)
-          pipeline?.durable().then(
-            () => uplink.nudge(),
-            () => {},
-          );
-      },
-    };
-    pipeline = started(startPipeline(config.pipeline, { registry, hot, cache, hmi: panels, clock, alarms, sources }));
-    const taken = pipeline;
+    const pipeline = startPipeline(config.pipeline, {
+      registry,
+      hot,
+      cache,
+      clock,
+      hmi: hastening(hmi, () => late.pipeline?.durable(), uplink),
+      alarms: await cache.alarms(),
+      sources: config.sources.map(({ name }) => name),
+    });
+    late.pipeline = started(pipeline);
     const ingest = started(
       startIngest(config.sources, {
-        gateway: config.gateway.id,
-        registry,
-        pipeline,
-        cache,
-        clock,
-        random: options.random,
-        logger,
-        metrics,
+        ...{ gateway, registry, pipeline, cache, clock, random, logger, metrics },
         onState: (state) => {
-          taken.sourceState(state);
+          pipeline.sourceState(state);
           hmi.source(state.source, state);
         },
       }),
     );
-
-    // Sources and clouds that are away are no fault of this process: a watchdog that restarted it would help nobody.
-    const faults = () => (cache.accepting() ? [] : ['the cache takes nothing: the disk is full or too slow']);
-    const status = async (): Promise<GatewayStatus> => ({
-      gateway: config.gateway.id,
-      version: options.version,
-      pid: process.pid,
-      startedMs,
-      nowMs: clock.wallMs(),
-      sources: ingest.states(),
-      tags: registry.size,
-      cache: await cache.stats(),
-      backlog: uplink && (await cache.backlog(CLOUD_TARGET)),
-      uplink: uplink?.state(),
-      hmi: hmi.stats(),
-      alarms: taken.activeAlarms(),
-    });
-    const figures = { uplink, hmi, cache, pipeline: taken, tags: () => registry.size, stats: () => stats };
-    publishMetrics(metrics, figures);
-    // The ledger lives in the worker: asked for once a scrape, before the figures are read.
-    let stats: CacheStats | undefined;
-    const scrape = {
-      contentType: metrics.contentType,
-      text: async () => {
-        stats = await cache.stats();
-        return metrics.text();
-      },
-    };
-    const http = config.http && started(await startHttp(config.http, { metrics: scrape, status, faults }));
-    started(nightlyReport(cache, clock, logger));
-    options.onReady({
-      ...(hmi.port === undefined ? {} : { hmi: `mqtt://${config.hmi.mqtt?.listen.host}:${hmi.port}` }),
-      ...(http === undefined ? {} : { http: http.url }),
-    });
+    const seen = { config, version, startedMs, clock, logger, metrics, registry, cache, uplink, hmi, pipeline, ingest };
+    const { url } = started(await startWatch(seen));
+    const host = config.hmi.mqtt?.listen.host;
+    const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
+    options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });
     await Promise.race([aborted(options.stopped), cache.failed]);
   } finally {
     // Stopped from the drivers forwards: each stage drains into one that still runs.
@@ -206,31 +133,38 @@ async function endUplink(uplink: Uplink | undefined, cache: CacheClient, clock: 
   await uplink.stop();
 }
 
-/** Last values survive a restart, so that a panel has something to show at once (marked stale). */
-function savingHot(hot: HotTable, cache: CacheClient, clock: Clock): Stage {
-  let timer = clock.after(HOT_SAVE_MS, save);
-  function save(): void {
-    cache.saveHot(hot.save());
+/** The last values, saved now and then: after a restart a panel has something to show at once, marked stale. */
+async function keepHot(config: Config, cache: CacheClient, clock: Clock): Promise<Stage & { table: HotTable }> {
+  const table = new HotTable(clock, { ttlMs: config.cache.hotTtl });
+  const saved = await cache.loadHot();
+  if (saved !== undefined) table.load(saved);
+  const save = () => {
+    cache.saveHot(table.save());
     timer = clock.after(HOT_SAVE_MS, save);
-  }
+  };
+  let timer = clock.after(HOT_SAVE_MS, save);
   return {
+    table,
     stop: () => {
       timer.cancel();
-      cache.saveHot(hot.save());
-      hot.stop();
+      cache.saveHot(table.save());
+      table.stop();
     },
   };
 }
 
-/** One line a day that says what came and went: what an integrator greps for. */
-function nightlyReport(cache: CacheClient, clock: Clock, logger: Logger): Stage {
-  const calendar = startCalendar(clock);
-  calendar.daily('00:00', (date) => {
-    cache.stats().then(
-      ({ ledger, bytesUsed, damagedBlocks }) =>
-        logger.info({ date, ledger, bytesUsed, damagedBlocks }, 'ledger of the day'),
-      (error: unknown) => logger.warn({ err: asError(error) }, `no ledger report: ${describe(error)}`),
-    );
-  });
-  return { stop: () => calendar.stop() };
+/** An alarm waits neither for the next commit nor for its lane to look: it goes to the cloud as soon as it is on disk. */
+function hastening(hmi: Hmi, durable: () => Promise<void> | undefined, uplink: Uplink | undefined) {
+  return {
+    changed: (indexes: Uint32Array) => hmi.changed(indexes),
+    alarm: (id: string, state: object) => {
+      hmi.alarm(id, state);
+      if (uplink === undefined) return;
+      // What cannot be committed ends the gateway by `cache.failed`, not here.
+      durable()?.then(
+        () => uplink.nudge(),
+        () => {},
+      );
+    },
+  };
 }

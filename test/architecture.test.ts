@@ -23,7 +23,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   cli: ['demo', 'plant', 'gateway', 'cloud', DRIVERS, ...STAGES, ...BASE],
   demo: ['plant', 'gateway', 'cloud', DRIVERS, ...STAGES, ...BASE],
   plant: BASE,
-  gateway: ['gateway-metrics', DRIVERS, ...STAGES, ...BASE],
+  gateway: ['gateway-watch', DRIVERS, ...STAGES, ...BASE],
+  'gateway-watch': ['gateway-metrics', ...STAGES, ...BASE],
   'gateway-metrics': [...STAGES, ...BASE],
   cloud: [DRIVERS, ...STAGES, ...BASE],
   // Stages meet in gateway.ts, not in each other; the cache is what they share.
