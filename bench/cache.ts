@@ -1,149 +1,135 @@
-/** The cache alone: columns in, durable out, on the main thread and its worker together. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** In process: columns in, durable out. Two measurements, each in a process of its own (in-process.ts). */
 import { type CacheClient, openCache } from '../src/cache/index.ts';
 import { cacheSchema } from '../src/config/cache.ts';
-import type { Chunk } from '../src/reading.ts';
-import { plantTrace, tags } from './plant-trace.mjs';
+import { sleep, systemClock } from '../src/runtime/clock.ts';
+import { undoing } from './cleanup.ts';
+import { chunksOf, registerPlantTags, sliceTrace } from './plant-chunks.ts';
+import { type PlantTrace, plantTrace, tags } from './plant-trace.mjs';
+import { memoryOf, since, type Usage, usageOf } from './procfs.ts';
 import type { BenchResult } from './result.ts';
 
+const TRACE_SECONDS = 600;
+const PASS_MS = TRACE_SECONDS * 1000;
 const CHUNK_ROWS = 2000;
-const SECONDS_OF_TRACE = 600;
-/** Trace repeated this often, later in time each time. */
-const PASSES = 12;
-const PASS_MS = SECONDS_OF_TRACE * 1000;
-const QUIET_SECONDS = 15;
-const MB = 1e6;
+/** As many chunks as one turn of the event loop brings. */
+const CHUNKS_A_TURN = 8;
+const ROUND_ROWS = 1_000_000;
+const ROUNDS = 3;
+const WARM_UP_ROWS = 600_000;
+const READINGS_PER_SECOND_MIN = 1_000_000;
+const MAIN_US_MAX = 0.1;
 
-export async function benchCache(): Promise<BenchResult[]> {
-  const trace = plantTrace({ seconds: SECONDS_OF_TRACE });
-  return [...(await throughput(trace)), ...(await atPlantRate(trace))];
+export interface CacheRun {
+  readonly quick: boolean;
 }
 
-type Trace = ReturnType<typeof plantTrace>;
+/** As fast as it goes. Chunks are made before the clock runs: making them is the generator's cost. */
+export async function benchThroughput({ quick }: CacheRun): Promise<BenchResult[]> {
+  const trace = plantTrace({ seconds: TRACE_SECONDS });
+  return undoing(async (undo) => {
+    const cache = await open(undo.folder());
+    undo.add(() => cache.close());
+    const warmUp = quick ? WARM_UP_ROWS / 4 : WARM_UP_ROWS;
+    await feed(cache, trace, 0, warmUp);
+    const stored = (await cache.stats()).bytesUsed;
+    const rows = quick ? ROUND_ROWS / 4 : ROUND_ROWS;
+    const rounds: Fed[] = [];
+    for (let round = 0; round < ROUNDS; round++) rounds.push(await feed(cache, trace, warmUp + round * rows, rows));
+    const { bytesUsed } = await cache.stats();
+    const sum = (of: (round: Fed) => number) => rounds.reduce((total, round) => total + of(round), 0);
+    const readings = rows * ROUNDS;
+    const cpuUs = sum(({ usage }) => usage.cpuUs);
+    const mainUs = sum(({ usage }) => usage.mainUs);
+    const perSecond = readings / sum(({ seconds }) => seconds);
+    return [
+      {
+        name: 'cache: in process → durable',
+        value: perSecond,
+        unit: 'readings/s',
+        target: READINGS_PER_SECOND_MIN,
+        atLeast: true,
+      },
+      { name: 'cache: main thread', value: mainUs / readings, unit: 'µs/reading', target: MAIN_US_MAX },
+      { name: 'cache: both threads', value: cpuUs / readings, unit: 'µs/reading' },
+      ...written('at full speed', sum(({ usage }) => usage.deviceBytes) / readings),
+      { name: 'cache: stored', value: (bytesUsed - stored) / readings, unit: 'B/reading' },
+      { name: 'cache: RSS peak at full speed', value: memoryOf(process.pid).peakMb, unit: 'MB' },
+    ];
+  });
+}
 
-function slice(trace: Trace, from: number, to: number, laterMs: number): Chunk {
-  const length = to - from;
-  const timeMs = trace.timeMs.slice(from, to);
-  for (let i = 0; i < length; i++) timeMs[i] = (timeMs[i] ?? 0) + laterMs;
-  return {
-    length,
-    tag: Uint32Array.from(trace.tag.subarray(from, to)),
-    timeMs,
-    value: trace.value.slice(from, to),
-    quality: new Uint8Array(length),
-    texts: [],
-  };
+interface Fed {
+  readonly seconds: number;
+  readonly usage: Usage;
+}
+
+async function feed(cache: CacheClient, trace: PlantTrace, fromRow: number, rows: number): Promise<Fed> {
+  const chunks = [...chunksOf(trace, { fromRow, rows, chunkRows: CHUNK_ROWS, passMs: PASS_MS })];
+  const before = usageOf(process.pid);
+  const startMs = performance.now();
+  let inTurn = 0;
+  for (const chunk of chunks) {
+    while (!cache.accepting()) await nextTurn();
+    cache.append({ chunk });
+    if (++inTurn % CHUNKS_A_TURN === 0) await nextTurn();
+  }
+  await cache.committed();
+  return { seconds: (performance.now() - startMs) / 1000, usage: since(before, usageOf(process.pid)) };
+}
+
+/** What a plant of 500 tags costs the card: one second of the trace a second, committed once a second. */
+export async function benchPlantRate({ quick }: CacheRun): Promise<BenchResult[]> {
+  const seconds = quick ? 3 : 20;
+  const trace = plantTrace({ seconds: seconds + 2 });
+  const laterMs = Date.now() - (trace.timeMs[0] ?? 0);
+  return undoing(async (undo) => {
+    const cache = await open(undo.folder());
+    undo.add(() => cache.close());
+    let at = 0;
+    const second = async () => {
+      cache.append({ chunk: sliceTrace(trace, at * tags.length, (at + 1) * tags.length, laterMs) });
+      at++;
+      await sleep(systemClock, 1000);
+    };
+    await second();
+    await second();
+    await cache.committed();
+    const before = usageOf(process.pid);
+    const { commits, bytesUsed } = await cache.stats();
+    while (at < seconds + 2) await second();
+    await cache.committed();
+    const usage = since(before, usageOf(process.pid));
+    const after = await cache.stats();
+    const readings = seconds * tags.length;
+    return [
+      ...written('500 tags at 1 Hz, commit 1 s', usage.deviceBytes / readings),
+      {
+        name: 'cache: written to the device a commit of 500',
+        value: usage.deviceBytes / (after.commits - commits),
+        unit: 'B',
+      },
+      {
+        name: 'cache: stored, 500 tags at 1 Hz, commit 1 s',
+        value: (after.bytesUsed - bytesUsed) / readings,
+        unit: 'B/reading',
+      },
+      { name: 'cache: CPU, 500 tags at 1 Hz', value: usage.cpuUs / readings, unit: 'µs/reading' },
+    ];
+  });
+}
+
+/** A file system in memory writes nothing. */
+function written(when: string, value: number): BenchResult[] {
+  return [{ name: `cache: written to the device, ${when}`, value, unit: 'B/reading' }];
 }
 
 async function open(path: string): Promise<CacheClient> {
   const config = cacheSchema.parse({ path, bytesMax: '4GB' });
   const cache = await openCache(config, { version: 'bench', targets: [{ name: 'cloud', required: true }] });
-  for (const { id, name, kind } of tags) {
-    const type = kind === 'state' ? 'bool' : kind === 'vibration' ? 'float32' : 'float64';
-    cache.registerTag({
-      index: id,
-      source: 'plant1',
-      definition: { name, type },
-      fields: { priority: 'normal' },
-      periodMs: 1000,
-    });
-  }
+  registerPlantTags(cache);
   return cache;
 }
 
-async function inFolder<T>(work: (path: string) => Promise<T>): Promise<T> {
-  const path = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'sluice-bench-cache-'));
-  try {
-    return await work(path);
-  } finally {
-    rmSync(path, { recursive: true, force: true });
-  }
-}
-
-/** As fast as it goes: chunks are made beforehand, the clock runs from the first append to the last commit. */
-async function throughput(trace: Trace): Promise<BenchResult[]> {
-  return inFolder(async (path) => {
-    const cache = await open(path);
-    await feed(cache, trace, 2, 0); // warm-up
-    const cpu = process.cpuUsage();
-    const written = bytesWritten();
-    const { seconds, appendSeconds, rows } = await feed(cache, trace, PASSES, 2 * PASS_MS);
-    const { user, system } = process.cpuUsage(cpu);
-    const rss = process.memoryUsage().rss;
-    const { bytesUsed, readingsCommitted, commitSeconds } = await cache.stats();
-    const bytes = bytesWritten() - written;
-    await cache.close();
-    return [
-      { name: 'cache: in process → durable', value: rows / seconds, unit: 'readings/s', target: 1_000_000 },
-      { name: 'cache: CPU, both threads', value: (user + system) / rows, unit: 'µs/reading' },
-      { name: 'cache: worker in commits', value: (commitSeconds * 1e6) / readingsCommitted, unit: 'µs/reading' },
-      { name: 'cache: append, main thread', value: (appendSeconds * 1e6) / rows, unit: 'µs/reading', target: 0.1 },
-      { name: 'cache: bytes written at full speed', value: bytes / rows, unit: 'B/reading' },
-      { name: 'cache: file', value: bytesUsed / readingsCommitted, unit: 'B/reading' },
-      { name: 'cache: RSS at full speed', value: rss / MB, unit: 'MB' },
-    ];
-  });
-}
-
-async function feed(cache: CacheClient, trace: Trace, passes: number, laterMs: number) {
-  let rows = 0;
-  let appendMs = 0;
-  const started = performance.now();
-  let making = 0;
-  for (let pass = 0; pass < passes; pass++) {
-    for (let from = 0; from < trace.length; from += CHUNK_ROWS) {
-      const makingFrom = performance.now();
-      const chunk = slice(trace, from, Math.min(from + CHUNK_ROWS, trace.length), laterMs + pass * PASS_MS);
-      making += performance.now() - makingFrom;
-      while (!cache.accepting()) await new Promise((resolve) => setImmediate(resolve));
-      const appendFrom = performance.now();
-      rows += chunk.length;
-      cache.append({ chunk });
-      appendMs += performance.now() - appendFrom;
-      // The sources' turn of the event loop, in which the messages go out: their cost is the main thread's as well.
-      if (from % (CHUNK_ROWS * 8) === 0) {
-        const turn = performance.now();
-        await new Promise((resolve) => setImmediate(resolve));
-        appendMs += performance.now() - turn;
-      }
-    }
-  }
-  await cache.committed();
-  return { rows, seconds: (performance.now() - started) / 1000, appendSeconds: appendMs / 1000, making };
-}
-
-/** What a plant of 500 tags costs the card: one second of the trace a second, committed once a second. */
-async function atPlantRate(trace: Trace): Promise<BenchResult[]> {
-  return inFolder(async (path) => {
-    const cache = await open(path);
-    const second = (at: number) => slice(trace, at * tags.length, (at + 1) * tags.length, 0);
-    cache.append({ chunk: second(0) });
-    await cache.committed();
-    const written = bytesWritten();
-    const cpu = process.cpuUsage();
-    for (let at = 1; at <= QUIET_SECONDS; at++) {
-      cache.append({ chunk: second(at) });
-      await cache.committed();
-    }
-    const rows = QUIET_SECONDS * tags.length;
-    const { user, system } = process.cpuUsage(cpu);
-    const bytes = bytesWritten() - written;
-    await cache.close();
-    return [
-      { name: 'cache: bytes written, 500 tags at 1 Hz, commit 1 s', value: bytes / rows, unit: 'B/reading' },
-      { name: 'cache: bytes written a commit of 500', value: bytes / QUIET_SECONDS, unit: 'B' },
-      { name: 'cache: CPU at 500 tags, commit 1 s', value: (user + system) / rows, unit: 'µs/reading' },
-    ];
-  });
-}
-
-/** What this process has given to the kernel for files. NaN where /proc does not tell. */
-function bytesWritten(): number {
-  try {
-    return Number(/wchar: (\d+)/.exec(readFileSync('/proc/self/io', 'utf8'))?.[1]);
-  } catch {
-    return Number.NaN;
-  }
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,9 +3,10 @@
  * mbpoll. They skip where the software is missing: `apt-get install gcc libmodbus-dev mbpoll python3-pymodbus`.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PlainValue } from '../../src/reading.ts';
@@ -88,31 +89,8 @@ slave = ModbusSlaveContext(di=block(0, bits), co=block(0, bits), hr=block(0, wor
 StartTcpServer(context=ModbusServerContext(slaves={1: slave}, single=False), address=("127.0.0.1", port))
 `;
 
-const LIBMODBUS_SERVER = `
-#include <modbus/modbus.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-int main(int argc, char **argv) {
-  static const uint16_t words[] = { ${WORDS.join(', ')} };
-  static const uint8_t bits[] = { ${BITS.join(', ')} };
-  const int word_count = sizeof words / sizeof *words, bit_count = sizeof bits;
-  modbus_t *context = modbus_new_tcp("127.0.0.1", argc > 1 ? atoi(argv[1]) : 1502);
-  modbus_mapping_t *map = modbus_mapping_new(bit_count, bit_count, word_count, word_count);
-  for (int i = 0; i < word_count; i++) map->tab_registers[i] = map->tab_input_registers[i] = words[i];
-  for (int i = 0; i < bit_count; i++) map->tab_bits[i] = map->tab_input_bits[i] = bits[i];
-  int listener = modbus_tcp_listen(context, 1);
-  if (listener < 0) return 1;
-  for (;;) {
-    uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
-    if (modbus_tcp_accept(context, &listener) < 0) return 1;
-    for (int length; (length = modbus_receive(context, query)) >= 0;)
-      if (length > 0) modbus_reply(context, query, length, map);
-    modbus_close(context);
-  }
-}
-`;
+/** Shared with the benchmark. */
+const LIBMODBUS_SERVER = fileURLToPath(new URL('./libmodbus-server.c', import.meta.url));
 
 let folder: string;
 beforeAll(async () => {
@@ -140,8 +118,7 @@ function served(start: (port: number) => Promise<ChildProcess>): { port: number 
 
 async function compiled(source: string): Promise<string> {
   const binary = join(folder, 'libmodbus-server');
-  await writeFile(`${binary}.c`, source);
-  await run('gcc', ['-O1', '-Wall', '-Werror', '-o', binary, `${binary}.c`, '-lmodbus']);
+  await run('gcc', ['-O1', '-Wall', '-Werror', '-o', binary, source, '-lmodbus']);
   return binary;
 }
 
@@ -150,7 +127,7 @@ const startPymodbus = async (port: number) => {
   return spawn(PYTHON, args, { stdio: 'ignore' });
 };
 const startLibmodbus = async (port: number) =>
-  spawn(await compiled(LIBMODBUS_SERVER), [String(port)], { stdio: 'ignore' });
+  spawn(await compiled(LIBMODBUS_SERVER), [String(port), WORDS.join(), BITS.join()], { stdio: 'ignore' });
 
 function readsEverything(at: { port: number }) {
   test('every table, type and byte order is read exactly, again and again', async () => {

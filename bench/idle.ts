@@ -1,0 +1,45 @@
+/** What a gateway costs that has little to do: 500 simulated tags at 1 Hz, delivered to a cloud. And how fast it starts. */
+import { undoing } from './cleanup.ts';
+import { tags } from './plant-trace.mjs';
+import { memoryOf, since, threadsOf } from './procfs.ts';
+import type { BenchResult } from './result.ts';
+import { type Gateway, Rig } from './rig.ts';
+
+const STARTS = 5;
+/** Until buffers of the first seconds are gone and the uplink has sent a few times. */
+const SETTLE_MS = 10_000;
+const SETTLE_QUICK_MS = 2000;
+const US_A_MS = 1000;
+/** Node bare, in the same place: what no gateway can be below. */
+const SOURCES = {
+  plant: { driver: 'simulator', every: '1s', tags: [{ name: 't', count: tags.length, shape: 'random-walk' }] },
+};
+
+/** Gateways are started one after the other, then idle beside each other: each is measured as a process. */
+export async function benchIdle({ quick, runs }: { quick: boolean; runs: number }): Promise<BenchResult[][]> {
+  return undoing(async (undo) => {
+    const rig = new Rig(undo);
+    const cloud = await rig.cloud();
+    const results: BenchResult[][] = [];
+    const idle: Gateway[] = [];
+    for (let start = 0; start < Math.max(STARTS, runs); start++) {
+      const gateway = await rig.gateway({ sources: SOURCES, cloudUrl: cloud.part.fact('url') });
+      results.push([{ name: 'start-up, process to ready line', value: gateway.startMs, unit: 'ms' }]);
+      if (start < runs) idle.push(gateway);
+      else await gateway.stop();
+    }
+    const settleMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
+    const before = idle.map((gateway) => gateway.usage());
+    await new Promise((resolve) => setTimeout(resolve, settleMs));
+    idle.forEach((gateway, at) => {
+      const start = before[at] ?? gateway.usage();
+      const usage = since(start, gateway.usage());
+      results.push([
+        { name: 'idle, 500 tags at 1 Hz: RSS', value: memoryOf(gateway.pid).rssMb, unit: 'MB' },
+        { name: 'idle, 500 tags at 1 Hz: CPU', value: (usage.cpuUs / US_A_MS / settleMs) * 100, unit: '% of a core' },
+        { name: 'idle, 500 tags at 1 Hz: threads', value: threadsOf(gateway.pid), unit: '' },
+      ]);
+    });
+    return results;
+  });
+}

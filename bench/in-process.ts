@@ -1,0 +1,42 @@
+/**
+ * One run of a benchmark that needs no other process, in a process of its own: nothing that ran before warms it, fills its
+ * memory or counts as its CPU. `node dist/bench/in-process.js <what> [--quick]` prints the results as JSON.
+ */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { benchPlantRate, benchThroughput } from './cache.ts';
+import { watch } from './cleanup.ts';
+import { benchPipeline } from './pipeline.ts';
+import type { BenchResult } from './result.ts';
+import { benchWire } from './wire.ts';
+
+const BENCHES = {
+  wire: async () => benchWire(),
+  pipeline: () => benchPipeline(),
+  throughput: benchThroughput,
+  'plant-rate': benchPlantRate,
+} satisfies Record<string, (run: { quick: boolean }) => Promise<BenchResult[]>>;
+
+export type InProcess = keyof typeof BENCHES;
+
+const run = promisify(execFile);
+
+export async function inOwnProcess(what: InProcess, { quick }: { quick: boolean }): Promise<BenchResult[]> {
+  const args = [fileURLToPath(import.meta.url), what, ...(quick ? ['--quick'] : [])];
+  const running = run(process.execPath, args);
+  // It has a folder to remove.
+  const forget = watch(running.child.pid, 'SIGTERM');
+  const { stdout } = await running.finally(forget);
+  return JSON.parse(stdout) as BenchResult[];
+}
+
+function isBench(name: string | undefined): name is InProcess {
+  return name !== undefined && Object.hasOwn(BENCHES, name);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [, , name, option] = process.argv;
+  if (!isBench(name)) throw new Error(`no such benchmark: ${name}`);
+  console.log(JSON.stringify(await BENCHES[name]({ quick: option === '--quick' })));
+}
