@@ -1,5 +1,7 @@
 /** What a gateway costs that has little to do: 500 simulated tags at 1 Hz, delivered to a cloud. And how fast it starts. */
-import { undoing } from './cleanup.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type Undo, undoing, watch } from './cleanup.ts';
 import { tags } from './plant-trace.mjs';
 import { memoryOf, since, threadsOf } from './procfs.ts';
 import type { BenchResult } from './result.ts';
@@ -10,7 +12,6 @@ const STARTS = 5;
 const SETTLE_MS = 10_000;
 const SETTLE_QUICK_MS = 2000;
 const US_A_MS = 1000;
-/** Node bare, in the same place: what no gateway can be below. */
 const SOURCES = {
   plant: { driver: 'simulator', every: '1s', tags: [{ name: 't', count: tags.length, shape: 'random-walk' }] },
 };
@@ -28,6 +29,7 @@ export async function benchIdle({ quick, runs }: { quick: boolean; runs: number 
       if (start < runs) idle.push(gateway);
       else await gateway.stop();
     }
+    results.push([{ name: 'idle, Node bare: RSS', value: await bareNodeMb(undo), unit: 'MB' }]);
     const settleMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
     const before = idle.map((gateway) => gateway.usage());
     await new Promise((resolve) => setTimeout(resolve, settleMs));
@@ -42,4 +44,15 @@ export async function benchIdle({ quick, runs }: { quick: boolean; runs: number 
     });
     return results;
   });
+}
+
+/** What no gateway on Node can be below. */
+async function bareNodeMb(undo: Undo): Promise<number> {
+  const child = spawn(process.execPath, ['-e', 'console.log(); setInterval(() => {}, 1e6)'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  undo.add(watch(child.pid));
+  undo.child(child);
+  await once(child.stdout, 'data');
+  return memoryOf(child.pid ?? 0).rssMb;
 }
