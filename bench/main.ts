@@ -6,15 +6,20 @@
  */
 import { parseArgs } from 'node:util';
 import { describeMachine, formatMachine } from './machine.ts';
+import { watchOthers } from './others.ts';
 import { PARTS, type Part, type Scale } from './parts.ts';
 import { type Figure, figuresOf, formatFigure } from './result.ts';
 
 const RUNS = 3;
 const USAGE_EXIT = 2;
+/** What a machine that does nothing else is busy with all the same. */
+const OTHERS_SHARE_MAX = 0.05;
 
 interface PartReport {
   readonly part: string;
   readonly seconds: number;
+  /** Of the machine, 0 to 1, that other processes took meanwhile. */
+  readonly others: number;
   readonly figures: readonly Figure[];
   /** Why there are none. */
   readonly error?: string;
@@ -45,14 +50,22 @@ async function main(): Promise<number> {
 async function report(part: Part, scale: Scale, print: (line: string) => void): Promise<PartReport> {
   print(`\n${part.name}: ${part.about}`);
   const startMs = performance.now();
+  const othersSince = watchOthers();
+  const circumstances = () => ({ part: part.name, seconds: secondsSince(startMs), others: othersSince() });
   try {
     const figures = figuresOf(await part.run(scale));
     for (const figure of figures) print(formatFigure(figure));
-    return { part: part.name, seconds: secondsSince(startMs), figures };
+    const report = { ...circumstances(), figures };
+    if (report.others > OTHERS_SHARE_MAX) print(disturbed(report.others));
+    return report;
   } catch (error) {
     print(`could not be measured: ${error instanceof Error ? error.stack : error}`);
-    return { part: part.name, seconds: secondsSince(startMs), figures: [], error: String(error) };
+    return { ...circumstances(), figures: [], error: String(error) };
   }
+}
+
+function disturbed(share: number): string {
+  return `Other processes took ${Math.round(share * 100)} % of the machine meanwhile: on a quiet one the figures are better.`;
 }
 
 function secondsSince(startMs: number): number {
