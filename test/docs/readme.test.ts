@@ -57,7 +57,7 @@ describe('configurations', () => {
     expect(blocks).not.toEqual([]);
     for (const block of blocks) expect(check(`gateway: { id: line3 }\n${block}`)).toEqual([]);
   });
-}, 30_000);
+});
 
 test.each(documents)('every link of %s leads somewhere', (document) => {
   const links = [...read(document).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, target = '']) => target);
@@ -104,7 +104,7 @@ test('every command and option of the README is one', () => {
     const options = words.filter((word) => /^--?[a-z]/.test(word));
     expect([line, options.filter((option) => !help.includes(option))]).toEqual([line, []]);
   }
-});
+}, 30_000);
 
 const helps = new Map<string, string>();
 
