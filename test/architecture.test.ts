@@ -22,6 +22,7 @@ const DRIVERS = 'drivers/index';
 const MAY_IMPORT: Record<string, string[]> = {
   cli: ['demo', 'plant', 'gateway', 'cloud', DRIVERS, ...STAGES, ...BASE],
   demo: ['plant', 'gateway', 'cloud', DRIVERS, ...STAGES, ...BASE],
+  simulate: ['cloud', ...STAGES, ...BASE],
   plant: BASE,
   gateway: ['gateway-watch', DRIVERS, ...STAGES, ...BASE],
   'gateway-watch': ['gateway-metrics', ...STAGES, ...BASE],

@@ -40,6 +40,12 @@ export interface Message {
   readonly answerBytesMax: number;
 }
 
+/** What carries requests to the cloud. */
+export type Link = Pick<Connection, 'post' | 'close'>;
+export type Connect = (options: ConnectionOptions) => Link;
+
+export const connectHttp: Connect = (options) => new Connection(options);
+
 /** Codes of a socket that died between two requests. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 

@@ -19,7 +19,7 @@ import {
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { errorOutcome, unsignedOutcome } from './answers.ts';
 import { fullJitterMs } from './backoff.ts';
-import type { Connection } from './connection.ts';
+import type { Link } from './connection.ts';
 import type { CloudNews, Outcome } from './decide.ts';
 import type { CloudTime, UplinkCache, UplinkLogger } from './types.ts';
 
@@ -28,7 +28,7 @@ const EVERY_MS = 3_600_000;
 const LOOK_AGAIN_MS = 1000;
 
 export interface HelloOptions {
-  readonly connection: Connection;
+  readonly connection: Link;
   /** Of `POST …/v1/hello`. */
   readonly path: string;
   readonly target: string;

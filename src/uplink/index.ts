@@ -10,7 +10,7 @@ import type { Lane as LaneName } from '../wire/classes.ts';
 import type { HelloAnswer } from '../wire/hello.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { type OnAlarm, UplinkAlarms } from './alarms.ts';
-import { Connection } from './connection.ts';
+import { type Connect, connectHttp, type Link } from './connection.ts';
 import { HelloClient } from './hello.ts';
 import type { Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
@@ -38,6 +38,8 @@ export interface UplinkOptions {
   readonly device: DeviceKey;
   readonly cloudKeys: CloudPublic;
   readonly onAlarm?: OnAlarm;
+  /** HTTP by default; the simulation brings a network of its own. */
+  readonly connect?: Connect;
 }
 
 export interface Uplink {
@@ -70,7 +72,7 @@ class RunningUplink implements Uplink {
   readonly #options: UplinkOptions;
   readonly #alarms: UplinkAlarms;
   readonly #sender: Sender;
-  readonly #helloConnection: Connection;
+  readonly #helloConnection: Link;
   readonly #hello: HelloClient;
   readonly #lanes: Lanes;
   readonly #aborted = new AbortController();
@@ -79,14 +81,14 @@ class RunningUplink implements Uplink {
   #stopping: Promise<void> | undefined;
 
   constructor(config: UplinkConfig, cache: UplinkCache, options: UplinkOptions) {
-    const { clock, random, logger, device, cloudKeys: keys } = options;
+    const { clock, random, logger, device, cloudKeys: keys, connect = connectHttp } = options;
     this.#config = config;
     this.#cache = cache;
     this.#options = options;
     this.#alarms = new UplinkAlarms(options.onAlarm ?? (() => {}));
-    this.#sender = new Sender(config, clock, device.device, keys);
+    this.#sender = new Sender(config, clock, device.device, keys, connect);
     const { base, ...shared } = connectionOptions(config, clock);
-    this.#helloConnection = new Connection({ ...shared, connections: 1 });
+    this.#helloConnection = connect({ ...shared, connections: 1 });
     this.#hello = new HelloClient({
       connection: this.#helloConnection,
       path: `${base}/v1/hello`,

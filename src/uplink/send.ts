@@ -5,7 +5,7 @@ import { ANSWER_CONTENT_TYPE, ENVELOPE_CONTENT_TYPE } from '../wire/answer.ts';
 import { LANES, type Lane } from '../wire/classes.ts';
 import type { CloudPublic } from '../wire/keys.ts';
 import { errorOutcome, readReply } from './answers.ts';
-import { Connection, type ConnectionOptions } from './connection.ts';
+import { type Connect, type ConnectionOptions, connectHttp, type Link } from './connection.ts';
 import { tlsOptions } from './tls.ts';
 import type { IgnoredAnswers, Send } from './types.ts';
 
@@ -24,22 +24,28 @@ export function connectionOptions(
 
 export class Sender {
   readonly ignored: IgnoredAnswers = { unsigned: 0, foreign: 0, unknownKey: 0, malformed: 0 };
-  readonly #connections: Readonly<Record<Lane, Connection>>;
+  readonly #connections: Readonly<Record<Lane, Link>>;
   readonly #path: string;
   readonly #clock: Clock;
   readonly #device: Uint8Array;
   readonly #keys: CloudPublic;
 
-  constructor(config: UplinkConfig, clock: Clock, device: Uint8Array, keys: CloudPublic) {
+  constructor(
+    config: UplinkConfig,
+    clock: Clock,
+    device: Uint8Array,
+    keys: CloudPublic,
+    connect: Connect = connectHttp,
+  ) {
     const { base, ...shared } = connectionOptions(config, clock);
     this.#path = `${base}/v1/batches`;
     this.#clock = clock;
     this.#device = device;
     this.#keys = keys;
     this.#connections = {
-      alarm: new Connection({ ...shared, connections: 1 }),
-      live: new Connection({ ...shared, connections: 1 }),
-      backlog: new Connection({ ...shared, connections: config.backlogParallel }),
+      alarm: connect({ ...shared, connections: 1 }),
+      live: connect({ ...shared, connections: 1 }),
+      backlog: connect({ ...shared, connections: config.backlogParallel }),
     };
   }
 

@@ -1,0 +1,103 @@
+/** Stands before a block store: lets processes crash, disks fill up and fail at any write or commit; tells what was committed. */
+import type { BlockRow, BlockStore } from '../cache/store.ts';
+import { SluiceError } from '../errors.ts';
+
+/** The process is gone: whoever catches this is dead and must change nothing any more. */
+export class Crash extends Error {
+  override readonly name = 'Crash';
+}
+
+/** What happens at the `countdown`-th write from now, or at the commit it is in: before it, or after it reached the disk. */
+export interface Ambush {
+  countdown: number;
+  readonly at: 'write' | 'before commit' | 'after commit';
+  readonly what: 'crash' | 'disk error';
+}
+
+export interface Committed {
+  readonly blocks: readonly { readonly row: BlockRow; readonly bytes: Uint8Array }[];
+}
+
+export interface StoreHooks {
+  /** Asked at every write. */
+  isFull(): boolean;
+  ambush: Ambush | undefined;
+  /** The process has died of an ambush. */
+  onCrash(): void;
+  /** After the transaction is durable, before its caller knows. */
+  onCommitted(committed: Committed): void;
+}
+
+const WRITES = new Set([
+  ...['setMeta', 'setBlob', 'putRun', 'addTag', 'addSource', 'putTarget', 'addBlock', 'removeBlock', 'setPending'],
+  ...['addPending', 'setAside', 'count', 'putExplained', 'addWindows', 'removeWindows', 'addDeadLetter'],
+  ...['trimDeadLetters', 'addReceipt', 'removeReceipts', 'putAlarm'],
+]);
+
+export interface FaultyStore {
+  readonly store: BlockStore;
+  /** Like the end of the process: nothing works any more. */
+  kill(): void;
+}
+
+export function faultyStore(inner: BlockStore, hooks: StoreHooks): FaultyStore {
+  let isDead = false;
+  let blocks: { row: BlockRow; bytes: Uint8Array }[] = [];
+  const requireAlive = (): void => {
+    if (isDead) throw new Crash('the process is dead');
+  };
+  const spring = (what: Ambush['what']): never => {
+    hooks.ambush = undefined;
+    if (what === 'disk error') throw new SluiceError('cache.disk', 'stop', 'the simulated disk failed');
+    isDead = true;
+    hooks.onCrash();
+    throw new Crash('the process was killed');
+  };
+  const beforeWrite = (): void => {
+    if (hooks.isFull()) throw new SluiceError('cache.full', 'retry', 'the simulated disk is full');
+    const { ambush } = hooks;
+    if (ambush === undefined) return;
+    ambush.countdown--;
+    if (ambush.countdown <= 0 && ambush.at === 'write') spring(ambush.what);
+  };
+  const atCommit = (at: Ambush['at']): void => {
+    const { ambush } = hooks;
+    if (ambush !== undefined && ambush.countdown <= 0 && ambush.at === at) spring(ambush.what);
+  };
+  const transaction = <T>(work: () => T): T => {
+    requireAlive();
+    blocks = [];
+    const result = inner.transaction(() => {
+      const done = work();
+      atCommit('before commit');
+      return done;
+    });
+    hooks.onCommitted({ blocks });
+    atCommit('after commit');
+    return result;
+  };
+  const wrapped: Record<string, unknown> = { transaction };
+  for (const name of methodsOf(inner)) {
+    if (name === 'transaction') continue;
+    const method = (inner as unknown as Record<string, (...args: unknown[]) => unknown>)[name]; // methodsOf's own names
+    wrapped[name] = (...args: unknown[]) => {
+      requireAlive();
+      if (WRITES.has(name)) beforeWrite();
+      // `addBlock(row, bytes)`: its arguments.
+      if (name === 'addBlock') blocks.push({ row: args[0] as BlockRow, bytes: (args[1] as Uint8Array).slice() });
+      return method?.apply(inner, args);
+    };
+  }
+  return {
+    // Every method of `inner` under its own name.
+    store: wrapped as unknown as BlockStore,
+    kill: () => {
+      isDead = true;
+    },
+  };
+}
+
+function methodsOf(store: BlockStore): string[] {
+  const names = [...Object.keys(store), ...Object.getOwnPropertyNames(Object.getPrototypeOf(store))];
+  return names.filter((name) => name !== 'constructor' && typeof (store as never)[name] === 'function');
+}

@@ -1,0 +1,309 @@
+/** A block store in memory, for simulation: transactions that undo themselves, copies, no disk. Semantics as `store-sqlite.ts`. */
+import type {
+  BlockRow,
+  BlockStore,
+  DeadLetterRow,
+  ExplainedRow,
+  LedgerRow,
+  PendingSum,
+  ReceiptRow,
+  RunRow,
+  TagRow,
+  TargetRow,
+  WindowBlock,
+} from '../cache/store.ts';
+import type { ClassNumber } from '../wire/classes.ts';
+
+const CLASSES = 5;
+const FIRST_REMOVABLE_CLASS = 2;
+const DAMAGED_KEPT = 64;
+/** As an empty SQLite file has, and roughly what a row costs there. */
+const BASE_BYTES = 100_000;
+const ROW_BYTES = 128;
+
+interface DamagedRow extends BlockRow {
+  readonly atMs: number;
+}
+
+/** All of it. Rows are never changed in place, so a copy of the tables is a copy of the store. */
+class Tables {
+  meta = new Map<string, string>();
+  blobs = new Map<string, Uint8Array>();
+  runs = new Map<number, RunRow>();
+  tags = new Map<number, TagRow>();
+  sources = new Map<number, string>();
+  targets = new Map<number, TargetRow>();
+  journal = new Map<number, BlockRow>();
+  blocks = new Map<number, Uint8Array>();
+  ledger = new Map<string, LedgerRow>();
+  explained = new Map<string, ExplainedRow>();
+  windows = new Map<number, WindowBlock>();
+  deadLetters = new Map<number, DeadLetterRow>();
+  receipts = new Map<string, ReceiptRow>();
+  alarms = new Map<string, string>();
+  damaged = new Map<number, DamagedRow>();
+
+  copy(): Tables {
+    const copy = new Tables();
+    for (const name of Object.keys(this)) {
+      // Each field is a map, of the same kind in both.
+      const key = name as 'meta';
+      copy[key] = new Map(this[key]);
+    }
+    return copy;
+  }
+}
+
+export class MemoryStore implements BlockStore {
+  readonly #tables: Tables;
+  #undo: (() => void)[] | undefined;
+  /** Keys of the journal in order; undefined after a change that did not come at the end. */
+  #ids: number[] | undefined;
+  #bytes = 0;
+
+  constructor(of?: MemoryStore) {
+    this.#tables = of === undefined ? new Tables() : of.#tables.copy();
+    for (const block of this.#tables.blocks.values()) this.#bytes += block.length + ROW_BYTES;
+  }
+
+  /** The store as it was after its last commit, as a copied file is. */
+  copy(): MemoryStore {
+    if (this.#undo !== undefined) throw new Error('a store is copied between transactions');
+    return new MemoryStore(this);
+  }
+
+  transaction<T>(work: () => T): T {
+    if (this.#undo !== undefined) throw new Error('transactions do not nest');
+    this.#undo = [];
+    try {
+      return work();
+    } catch (thrown) {
+      for (const undo of this.#undo.reverse()) undo();
+      this.#ids = undefined;
+      throw thrown;
+    } finally {
+      this.#undo = undefined;
+    }
+  }
+
+  #set<K, V>(table: Map<K, V>, key: K, value: V | undefined): void {
+    if (this.#undo === undefined) throw new Error('written outside of a transaction');
+    const had = table.has(key);
+    const before = table.get(key);
+    // Undone in the opposite order, a key that was there comes back to where lists, being sorted, expect it.
+    this.#undo.push(() => {
+      if (had) table.set(key, before as V);
+      else table.delete(key);
+    });
+    if (value === undefined) table.delete(key);
+    else table.set(key, value);
+  }
+
+  meta = (key: string) => this.#tables.meta.get(key);
+  setMeta = (key: string, value: string) => this.#set(this.#tables.meta, key, value);
+  blob = (key: string) => copied(this.#tables.blobs.get(key));
+  setBlob = (key: string, value: Uint8Array) => this.#set(this.#tables.blobs, key, value.slice());
+
+  runs = (): RunRow[] => sortedBy(this.#tables.runs.values(), ({ seq }) => seq);
+  putRun(row: RunRow): void {
+    const known = this.#tables.runs.get(row.seq);
+    this.#set(
+      this.#tables.runs,
+      row.seq,
+      known === undefined ? { ...row, last: [...row.last] } : { ...known, clean: row.clean, last: [...row.last] },
+    );
+  }
+  tags = (): TagRow[] => sortedBy(this.#tables.tags.values(), ({ seq }) => seq);
+  addTag(row: TagRow): void {
+    requireNew(this.#tables.tags, row.seq);
+    this.#set(this.#tables.tags, row.seq, row);
+  }
+  sources = () =>
+    sortedBy(
+      [...this.#tables.sources].map(([id, name]) => ({ id, name })),
+      ({ id }) => id,
+    );
+  addSource(id: number, name: string): void {
+    requireNew(this.#tables.sources, id);
+    this.#set(this.#tables.sources, id, name);
+  }
+  targets = (): TargetRow[] => sortedBy(this.#tables.targets.values(), ({ bit }) => bit);
+  putTarget = (row: TargetRow) => this.#set(this.#tables.targets, row.bit, row);
+
+  addBlock(row: BlockRow, block: Uint8Array): void {
+    const { journal, blocks } = this.#tables;
+    requireNew(journal, row.id);
+    const ids = this.#ids;
+    if (ids !== undefined && row.id > (ids.at(-1) ?? -1)) ids.push(row.id);
+    else this.#ids = undefined;
+    this.#set(journal, row.id, { ...row, bytes: block.length });
+    this.#set(blocks, row.id, block.slice());
+    this.#grow(block.length + ROW_BYTES);
+  }
+  block = (id: number) => copied(this.#tables.blocks.get(id));
+  removeBlock(id: number): void {
+    const { journal, blocks } = this.#tables;
+    const block = blocks.get(id);
+    if (block !== undefined) this.#grow(-block.length - ROW_BYTES);
+    this.#set(journal, id, undefined);
+    this.#set(blocks, id, undefined);
+    this.#ids = undefined;
+  }
+  #grow(by: number): void {
+    this.#bytes += by;
+    this.#undo?.push(() => {
+      this.#bytes -= by;
+    });
+  }
+  setPending(id: number, pending: number): void {
+    const row = this.#tables.journal.get(id);
+    if (row !== undefined) this.#set(this.#tables.journal, id, { ...row, pending });
+  }
+  addPending(bits: number): void {
+    for (const row of [...this.#tables.journal.values()]) this.setPending(row.id, row.pending | bits);
+  }
+  pendingBlocks(bits: number, classNumber: ClassNumber, id: number, limit: number, descending = false): BlockRow[] {
+    const isWanted = (row: BlockRow) => row.class === classNumber && (row.pending & bits) !== 0;
+    return descending ? this.#down(id, limit, isWanted) : this.#up(id, limit, isWanted);
+  }
+  pendingSums(bits: number): PendingSum[] {
+    const pending = this.#up(0, Number.MAX_SAFE_INTEGER, (row) => (row.pending & bits) !== 0);
+    const sums: PendingSum[] = [];
+    for (let classNumber = 0; classNumber < CLASSES; classNumber++) {
+      const mine = pending.filter((row) => row.class === classNumber);
+      if (mine.length === 0) continue;
+      sums.push({
+        class: classNumber as ClassNumber, // the loop's bounds
+        blocks: mine.length,
+        rows: mine.reduce((sum, { rows }) => sum + rows, 0),
+        bytes: mine.reduce((sum, { bytes }) => sum + bytes, 0),
+        oldestMs: Math.min(...mine.map(({ wallMs }) => wallMs)),
+      });
+    }
+    return sums;
+  }
+  blocks = (id: number, limit: number): BlockRow[] => this.#up(id, limit, () => true);
+  removableBlocks = (bits: number, id: number, limit: number): BlockRow[] =>
+    this.#up(id, limit, (row) => row.class >= FIRST_REMOVABLE_CLASS && (row.pending & bits) === 0);
+  lastBlockId = (): number => this.#sortedIds().at(-1) ?? 0;
+  lastNumbers(run: number): number[] {
+    const last = [0, 0, 0, 0, 0];
+    for (const row of this.#tables.journal.values())
+      if (row.run === run) last[row.class] = Math.max(last[row.class] ?? 0, row.n0 + row.rows - 1);
+    return last;
+  }
+  setAside(row: BlockRow, atMs: number): void {
+    const { damaged } = this.#tables;
+    this.#set(damaged, row.id, { ...row, atMs });
+    const newest = sortedBy(damaged.values(), (each) => -each.atMs);
+    for (const { id } of newest.slice(DAMAGED_KEPT)) this.#set(damaged, id, undefined);
+    this.removeBlock(row.id);
+  }
+
+  count(target: string, source: number, reason: string, by: number): void {
+    if (by === 0) return;
+    const key = `${target}\n${source}\n${reason}`;
+    const count = (this.#tables.ledger.get(key)?.count ?? 0) + by;
+    this.#set(this.#tables.ledger, key, { target, source, reason, count });
+  }
+  ledger = (): LedgerRow[] => byText([...this.#tables.ledger]);
+  explained = (target: string): ExplainedRow[] =>
+    byText([...this.#tables.explained]).filter((row) => row.target === target);
+  putExplained = (row: ExplainedRow) =>
+    this.#set(this.#tables.explained, `${row.target}\n${row.run}\n${row.class}\n${row.reason}`, row);
+
+  addWindows(row: Omit<WindowBlock, 'id'>): void {
+    const id = this.lastWindowsId() + 1;
+    this.#set(this.#tables.windows, id, { ...row, id, block: row.block.slice() });
+  }
+  windowsAfter = (id: number, limit: number): WindowBlock[] =>
+    sortedBy(this.#tables.windows.values(), (row) => row.id)
+      .filter((row) => row.id > id)
+      .slice(0, limit);
+  lastWindowsId = (): number => Math.max(0, ...this.#tables.windows.keys());
+  removeWindows(beforeMs: number, limit: number): number {
+    const oldest = sortedBy(this.#tables.windows.values(), ({ id }) => id).slice(0, limit);
+    const gone = oldest.filter(({ toMs }) => toMs < beforeMs);
+    for (const { id } of gone) this.#set(this.#tables.windows, id, undefined);
+    return gone.length;
+  }
+
+  addDeadLetter = (row: DeadLetterRow) =>
+    this.#set(this.#tables.deadLetters, Math.max(0, ...this.#tables.deadLetters.keys()) + 1, row);
+  trimDeadLetters(keep: number): number {
+    const ids = [...this.#tables.deadLetters.keys()].sort((a, b) => b - a).slice(keep);
+    for (const id of ids) this.#set(this.#tables.deadLetters, id, undefined);
+    return ids.length;
+  }
+  receipts = (source: string): ReceiptRow[] =>
+    sortedBy(
+      [...this.#tables.receipts.values()].filter((row) => row.source === source),
+      ({ packetId }) => packetId,
+    );
+  addReceipt = (row: ReceiptRow) => this.#set(this.#tables.receipts, `${row.source}\n${row.packetId}`, row);
+  removeReceipts(source: string, packetIds?: readonly number[]): void {
+    for (const id of packetIds ?? this.receipts(source).map(({ packetId }) => packetId))
+      this.#set(this.#tables.receipts, `${source}\n${id}`, undefined);
+  }
+  alarms = (): string[] => byText([...this.#tables.alarms]);
+  putAlarm = (id: string, row: string | undefined) => this.#set(this.#tables.alarms, id, row);
+
+  bytesUsed = (): number => BASE_BYTES + this.#bytes;
+  totals = () => ({
+    blocks: this.#tables.journal.size,
+    windowBlocks: this.#tables.windows.size,
+    deadLetters: this.#tables.deadLetters.size,
+    damagedBlocks: this.#tables.damaged.size,
+  });
+  close(): void {}
+
+  #sortedIds(): number[] {
+    this.#ids ??= [...this.#tables.journal.keys()].sort((a, b) => a - b);
+    return this.#ids;
+  }
+  #up(id: number, limit: number, isWanted: (row: BlockRow) => boolean): BlockRow[] {
+    const ids = this.#sortedIds();
+    const found: BlockRow[] = [];
+    for (let at = firstAtLeast(ids, id); at < ids.length && found.length < limit; at++)
+      this.#take(ids[at], isWanted, found);
+    return found;
+  }
+  #down(id: number, limit: number, isWanted: (row: BlockRow) => boolean): BlockRow[] {
+    const ids = this.#sortedIds();
+    const found: BlockRow[] = [];
+    for (let at = firstAtLeast(ids, id + 1) - 1; at >= 0 && found.length < limit; at--)
+      this.#take(ids[at], isWanted, found);
+    return found;
+  }
+  #take(id: number | undefined, isWanted: (row: BlockRow) => boolean, found: BlockRow[]): void {
+    const row = this.#tables.journal.get(id ?? -1);
+    if (row !== undefined && isWanted(row)) found.push(row);
+  }
+}
+
+function firstAtLeast(ids: readonly number[], id: number): number {
+  let low = 0;
+  let high = ids.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ids[middle] ?? 0) < id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function requireNew<K>(table: ReadonlyMap<K, unknown>, key: K): void {
+  if (table.has(key)) throw new Error(`the key ${String(key)} is there already`);
+}
+
+function copied(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  return bytes?.slice();
+}
+
+function sortedBy<T>(rows: Iterable<T>, key: (row: T) => number): T[] {
+  return [...rows].sort((a, b) => key(a) - key(b));
+}
+
+function byText<T>(entries: readonly (readonly [string, T])[]): T[] {
+  return [...entries].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, row]) => row);
+}

@@ -1,0 +1,181 @@
+/**
+ * What must be true. During the story, of any disk that no process holds: the ledger adds up, and a recount of the blocks
+ * agrees. At its end: the cloud holds every row that a surviving disk ever committed, each once and equal, or a GAP that
+ * explains it; and what the ledgers call delivered is what the cloud holds.
+ */
+import { ledgerOf } from '../cache/ledger.ts';
+import { allBlocks, type BlockStore } from '../cache/store.ts';
+import { WRITE_OFF_REASONS } from '../cache/types.ts';
+import { CLOUD_TARGET } from '../uplink/index.ts';
+import { hex } from '../wire/bytes.ts';
+import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
+import { ContentDigest } from '../wire/digest.ts';
+import { contains, count, intersect, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
+import type { Box } from './box.ts';
+import type { SimulatedCloud } from './cloud.ts';
+import type { History } from './history.ts';
+import { canonical } from './history.ts';
+import type { Story } from './story.ts';
+import type { World } from './world.ts';
+
+/** Of a gateway that does not run, or is between two events. */
+export function checkLedger(world: World, box: Box): void {
+  box.disk.read((store) => {
+    for (const problem of ledgerProblems(store)) world.problem(`${box.name}: ${problem}`);
+  });
+}
+
+function ledgerProblems(store: BlockStore): string[] {
+  const problems: string[] = [];
+  const sourceNames = new Map(store.sources().map(({ id, name }) => [id, name]));
+  const { sources, targets } = ledgerOf(store.ledger(), sourceNames, [CLOUD_TARGET], 0);
+  for (const [name, { received, rejected, duplicate, thinned, accepted }] of Object.entries(sources)) {
+    if (received !== rejected + duplicate + thinned + accepted)
+      problems.push(`${name} received ${received}, but ${rejected} + ${duplicate} + ${thinned} + ${accepted}`);
+  }
+  const [target] = store.targets();
+  const pending = new Map<string, number>();
+  for (const { class: classNumber, pending: bits, counts, rows } of allBlocks(store)) {
+    if (!holdsReadings(classNumber)) continue;
+    if (counts.reduce((sum, [, n]) => sum + n, 0) !== rows) problems.push('a block counts other rows than it has');
+    if ((bits & (1 << (target?.bit ?? 0))) === 0) continue;
+    for (const [source, n] of counts) {
+      const name = sourceNames.get(source) ?? '?';
+      pending.set(name, (pending.get(name) ?? 0) + n);
+    }
+  }
+  for (const name of sourceNames.values()) {
+    const said = targets[CLOUD_TARGET]?.[name]?.pending ?? 0;
+    const found = pending.get(name) ?? 0;
+    if (said !== found) problems.push(`${name}: the ledger says ${said} are pending, the blocks ${found}`);
+  }
+  return problems;
+}
+
+interface Holdings {
+  readonly held: Map<string, RangeSet>;
+  readonly explained: Map<string, RangeSet>;
+}
+
+export async function judge(story: Story): Promise<void> {
+  const { world, cloud, history, device } = story.parts;
+  const { held, explained } = holdings(cloud);
+  const problem = (text: string) => world.problem(text);
+  for (const [list, ranges] of held) {
+    const known = history.rows.get(list)?.length ?? 0;
+    const beyond = subtract(ranges, known === 0 ? [] : [{ from: 1, to: known }]);
+    if (beyond.length > 0) problem(`the cloud holds rows of ${list} that were never committed: ${text(beyond)}`);
+  }
+  for (const box of story.boxes) {
+    checkLedger(world, box);
+    checkBox(box, { held, explained }, history, problem);
+  }
+  checkRecords(cloud, history, problem);
+  const expected = expectedDigest(history, held);
+  const names = cloud.store.catalog.namesOf(hex(device.device));
+  const found = await cloud.store.tier.digest(hex(device.device), names);
+  if (canonical([...expected]) !== canonical([...found]))
+    problem(`the cloud's content differs: expected ${canonical([...expected])}, found ${canonical([...found])}`);
+  if (story.hasForked) return;
+  for (const alarm of cloud.store.cloudAlarms.list(undefined, true, 100)) {
+    if (alarm.kind === 'loss') problem(`the cloud misses rows: ${alarm.text}`);
+  }
+}
+
+function checkBox(box: Box, { held, explained }: Holdings, history: History, problem: (text: string) => void): void {
+  let delivered = 0;
+  let readings = 0;
+  for (const [list, rows] of box.disk.rows) {
+    const there = intersect(rows, held.get(list) ?? []);
+    const missing = subtract(subtract(rows, there), explained.get(list) ?? []);
+    if (missing.length > 0) problem(`${box.name}: neither delivered nor explained, of ${list}: ${text(missing)}`);
+    if (!holdsReadings(classOf(list))) continue;
+    delivered += count(there);
+    readings += count(rows);
+    for (const { from, to } of rows) {
+      for (let n = from; n <= to; n++) {
+        const key = history.rows.get(list)?.[n - 1]?.key ?? '?';
+        if (!wasSaid(box, key)) problem(`${box.name}: nobody said ${key}`);
+      }
+    }
+  }
+  for (const key of box.disk.promised) {
+    const place = history.places.get(key);
+    const isThere =
+      place !== undefined && contains(union(held.get(place.list) ?? [], explained.get(place.list) ?? []), place.n);
+    if (!isThere) problem(`${box.name}: promised, and neither in the cloud nor explained: ${key}`);
+  }
+  box.disk.read((store) => {
+    const ledger = store.ledger();
+    const sum = (target: string, reason: string) =>
+      ledger.filter((row) => row.target === target && row.reason === reason).reduce((all, row) => all + row.count, 0);
+    const accepted = sum('', 'accepted');
+    if (accepted !== readings) problem(`${box.name}: ${readings} readings committed, the ledger accepted ${accepted}`);
+    const said = sum(CLOUD_TARGET, 'delivered');
+    if (said !== delivered)
+      problem(`${box.name}: the ledger says ${said} of ${accepted} are delivered, the cloud holds ${delivered}`);
+    const writtenOff = WRITE_OFF_REASONS.reduce((all, reason) => all + sum(CLOUD_TARGET, reason), 0);
+    if (accepted !== said + writtenOff) problem(`${box.name}: ${accepted} accepted, ${said} + ${writtenOff}`);
+  });
+}
+
+/** A clone's first readings were said to the box it was cloned from. */
+function wasSaid(box: Box, key: string): boolean {
+  return box.ancestors.some((sources) => sources.wasSaid(key));
+}
+
+/** Records as the cloud keeps them against what was committed; and as many rows in the tier as numbers held. */
+function checkRecords(cloud: SimulatedCloud, history: History, problem: (text: string) => void): void {
+  type Row = { run: string; class: number; n: number; json: string };
+  const rows = cloud.store.db
+    .prepare<[], Row>('SELECT run.run, class, n, json FROM record JOIN run ON run.id = record.run')
+    .all();
+  for (const { run, class: classNumber, n, json } of rows) {
+    const expected = history.rows.get(`${run}/${classNumber}`)?.[n - 1]?.key;
+    const found = canonical(JSON.parse(json));
+    if (found !== expected) problem(`record ${n} of ${run}/${classNumber} is ${found}, not ${expected}`);
+  }
+  const one = (sql: string) => cloud.store.db.prepare<[], { n: number | null }>(sql).get()?.n ?? 0;
+  const heldRecords = one('SELECT sum(last - first + 1) AS n FROM held WHERE class < 3');
+  if (heldRecords !== rows.length) problem(`the cloud holds ${heldRecords} records by number and keeps ${rows.length}`);
+  const heldReadings = one('SELECT sum(last - first + 1) AS n FROM held WHERE class >= 3');
+  const kept = one('SELECT sum(rows) AS n FROM block');
+  if (heldReadings !== kept) problem(`the cloud holds ${heldReadings} readings by number and keeps ${kept}`);
+}
+
+function expectedDigest(history: History, held: ReadonlyMap<string, RangeSet>) {
+  const digest = new ContentDigest();
+  for (const [list, ranges] of held) {
+    for (const { from, to } of ranges) {
+      for (let n = from; n <= to; n++) {
+        const row = history.rows.get(list)?.[n - 1];
+        if (row?.digest !== undefined) digest.add(...row.digest);
+      }
+    }
+  }
+  return digest.result();
+}
+
+function holdings(cloud: SimulatedCloud): Holdings {
+  const read = (table: 'held' | 'explained') => {
+    type Row = { run: string; class: number; first: number; last: number };
+    const rows = cloud.store.db
+      .prepare<[], Row>(`SELECT run.run, class, first, last FROM ${table} JOIN run ON run.id = ${table}.run`)
+      .all();
+    const found = new Map<string, { from: number; to: number }[]>();
+    for (const { run, class: classNumber, first, last } of rows) {
+      const list = `${run}/${classNumber}`;
+      found.set(list, [...(found.get(list) ?? []), { from: first, to: last }]);
+    }
+    return new Map([...found].map(([list, ranges]) => [list, rangeSet(ranges)]));
+  };
+  return { held: read('held'), explained: read('explained') };
+}
+
+function classOf(list: string): ClassNumber {
+  return Number(list.split('/')[1]) as ClassNumber; // made of one
+}
+
+function text(ranges: RangeSet): string {
+  return ranges.map(({ from, to }) => (from === to ? `${from}` : `${from}–${to}`)).join(', ');
+}
