@@ -1,4 +1,7 @@
-/** A process that reads registers as fast as it can. Arguments: which client, the server's port. Order: `sliceMs`. */
+/**
+ * A process that reads registers as fast as it can. Arguments: which client, the server's port. Order: `sliceMs`; each slice
+ * has a connection of its own, for the server takes one at a time.
+ */
 import modbusSerial from 'modbus-serial';
 import { modbus } from '../drivers/modbus/index.ts';
 import { ChunkBuilder } from '../src/reading.ts';
@@ -10,10 +13,13 @@ const HOST = '127.0.0.1';
 const WARM_UP_MS = 300;
 const CHUNK_ROWS = 100_000;
 
-/** Reads once. @returns requests that took. */
-type Read = () => Promise<number>;
+interface Connection {
+  /** Reads once. @returns requests that took. */
+  read(): Promise<number>;
+  close(): Promise<void>;
+}
 
-async function ours(port: number, window: number): Promise<Read> {
+async function ours(port: number, window: number): Promise<Connection> {
   const tags = Array.from({ length: REGISTERS * window }, (_, at) => ({ name: `r${at}`, register: `holding:${at}` }));
   const settings = { transport: `tcp://${HOST}:${port}`, window, wordsMax: REGISTERS, units: [{ unit: 1, tags }] };
   const { groups, open } = modbus.prepare(modbus.schema.parse(settings));
@@ -25,28 +31,30 @@ async function ours(port: number, window: number): Promise<Read> {
   const session = await open.session(indexes, context, signal);
   const due = groups.map((_, at) => at);
   const out = new ChunkBuilder(CHUNK_ROWS);
-  return async () => {
+  const readOnce = async () => {
     const faults = await session.read(due, out, signal);
     if (faults.length > 0 || out.length !== tags.length) throw faults[0]?.error ?? new Error('not every tag was read');
     // Every read's readings go to the pipeline as a chunk of their own.
     out.take();
     return window;
   };
+  return { read: readOnce, close: () => session.close() };
 }
 
-async function theirs(port: number, window: number): Promise<Read> {
+async function theirs(port: number, window: number): Promise<Connection> {
   const client = new modbusSerial.default();
   await client.connectTCP(HOST, { port });
   client.setID(1);
   const requests = Array.from({ length: window }, (_, at) => at * REGISTERS);
-  return async () => {
+  const readOnce = async () => {
     const replies = await Promise.all(requests.map((address) => client.readHoldingRegisters(address, REGISTERS)));
     if (replies.some(({ data }) => data.length !== REGISTERS)) throw new Error('not every register was read');
     return window;
   };
+  return { read: readOnce, close: () => new Promise((resolve) => client.close(() => resolve())) };
 }
 
-async function readFor(read: Read, ms: number) {
+async function readFor({ read }: Connection, ms: number) {
   const startMs = performance.now();
   const before = process.cpuUsage();
   let requests = 0;
@@ -57,8 +65,13 @@ async function readFor(read: Read, ms: number) {
 
 const [, , client, port] = process.argv as [string, string, Client, string];
 const open = client.startsWith('ours') ? ours : theirs;
-const read = await open(Number(port), client.endsWith('in flight') ? WINDOW : 1);
+const window = client.endsWith('in flight') ? WINDOW : 1;
+let isWarm = false;
 serve({ port: Number(port) }, async ({ sliceMs = 0 }) => {
-  await readFor(read, WARM_UP_MS);
-  return readFor(read, sliceMs);
+  const connection = await open(Number(port), window);
+  if (!isWarm) await readFor(connection, WARM_UP_MS);
+  isWarm = true;
+  const slice = await readFor(connection, sliceMs);
+  await connection.close();
+  return slice;
 });
