@@ -59,7 +59,7 @@ describe('the whole gateway, killed', () => {
         await running.startGateway();
       }
       await acceptedPast(running, 800);
-      const watched = { fromMs, subscribedMs, seconds: 1, outageMs: 0, pendingMax: 0, last: undefined };
+      const watched = { fromMs, subscribedMs, killed: true, seconds: 1, outageMs: 0, pendingMax: 0, last: undefined };
       const summary = await prove(running, folder, watched, systemClock, { started() {}, figures() {}, note() {} });
       // The gateway's own account of its lives is what explains a failure.
       const log = readFileSync(folder.log('gateway'), 'utf8');

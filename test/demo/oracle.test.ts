@@ -44,6 +44,22 @@ describe('the oracle refuses', () => {
     expect(judgeMessages(published, [reading('temperature', 21.6), ...all.slice(1)], 5000)).toHaveLength(2);
   });
 
+  test('a doubled message, unless the broker lost a connection and may have repeated it', () => {
+    const published = [{ topic: 'sensors/03/climate', payload: '{"ts":5000,"t":21.5,"h":40,"p":1013.2,"seq":0}' }];
+    const reading = (field: string, value: number) => ({
+      tag: `climate/03/${field}`,
+      timeMs: 5000,
+      value,
+      status: 'good',
+    });
+    const twice = [reading('temperature', 21.5), reading('humidity', 40), reading('pressure', 1013.2)].flatMap(
+      (each) => [each, each],
+    );
+    expect(judgeMessages(published, twice, 5000)).toHaveLength(3);
+    expect(judgeMessages(published, twice, 5000, true)).toEqual([]);
+    expect(judgeMessages(published, [], 5000, true)).toHaveLength(3);
+  });
+
   test('to claim anything of a bad reading, and asks about every other one', () => {
     const tags = [{ unit: 1, name: 'pump/total', type: 'uint64' }];
     const reading = { tag: 'plc/pump/total', timeMs: 9000, value: '9007199254740993', status: 'good' };
