@@ -106,8 +106,8 @@ export class Network {
       };
       const onAbort = () => end(() => reject(signal.reason), 'given up');
       signal.addEventListener('abort', onAbort, { once: true });
-      const timedOut = new SluiceError('uplink.timeout', 'retry', `no complete answer within ${timeoutMs} ms`);
-      timer = clock.after(timeoutMs, () => end(() => reject(timedOut), 'timed out'));
+      const timedOut = () => new SluiceError('uplink.timeout', 'retry', `no complete answer within ${timeoutMs} ms`);
+      timer = clock.after(timeoutMs, () => end(() => reject(timedOut()), 'timed out'));
       this.#carry(fault, message, {
         answer: ({ status, retryAfter, body }) =>
           end(() => resolve({ status, retryAfter, date: undefined, body: body.slice() }), `${status}`),

@@ -7,7 +7,6 @@ import { ledgerOf } from '../cache/ledger.ts';
 import { allBlocks, type BlockStore } from '../cache/store.ts';
 import { WRITE_OFF_REASONS } from '../cache/types.ts';
 import { CLOUD_TARGET } from '../uplink/index.ts';
-import { hex } from '../wire/bytes.ts';
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
 import { ContentDigest } from '../wire/digest.ts';
 import { contains, count, intersect, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
@@ -15,7 +14,6 @@ import type { Box } from './box.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import type { History } from './history.ts';
 import { canonical } from './history.ts';
-import type { Story } from './story.ts';
 import type { World } from './world.ts';
 
 /** Of a gateway that does not run, or is between two events. */
@@ -57,8 +55,18 @@ interface Holdings {
   readonly explained: Map<string, RangeSet>;
 }
 
-export async function judge(story: Story): Promise<void> {
-  const { world, cloud, history, device } = story.parts;
+export interface Evidence {
+  readonly world: World;
+  readonly cloud: SimulatedCloud;
+  readonly history: History;
+  /** 32 hex digits. */
+  readonly device: string;
+  readonly boxes: readonly Box[];
+  /** A disk was rewound or cloned: what went with a replaced one is not missed. */
+  readonly hasForked: boolean;
+}
+
+export async function judge({ world, cloud, history, device, boxes, hasForked }: Evidence): Promise<void> {
   const { held, explained } = holdings(cloud);
   const problem = (text: string) => world.problem(text);
   for (const [list, ranges] of held) {
@@ -66,17 +74,17 @@ export async function judge(story: Story): Promise<void> {
     const beyond = subtract(ranges, known === 0 ? [] : [{ from: 1, to: known }]);
     if (beyond.length > 0) problem(`the cloud holds rows of ${list} that were never committed: ${text(beyond)}`);
   }
-  for (const box of story.boxes) {
+  for (const box of boxes) {
     checkLedger(world, box);
     checkBox(box, { held, explained }, history, problem);
   }
   checkRecords(cloud, history, problem);
   const expected = expectedDigest(history, held);
-  const names = cloud.store.catalog.namesOf(hex(device.device));
-  const found = await cloud.store.tier.digest(hex(device.device), names);
+  const names = cloud.store.catalog.namesOf(device);
+  const found = await cloud.store.tier.digest(device, names);
   if (canonical([...expected]) !== canonical([...found]))
     problem(`the cloud's content differs: expected ${canonical([...expected])}, found ${canonical([...found])}`);
-  if (story.hasForked) return;
+  if (hasForked) return;
   for (const alarm of cloud.store.cloudAlarms.list(undefined, true, 100)) {
     if (alarm.kind === 'loss') problem(`the cloud misses rows: ${alarm.text}`);
   }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { asError } from '../errors.ts';
+import { hex } from '../wire/bytes.ts';
 import { generateCloudKey, generateDeviceKey } from '../wire/keys.ts';
 import { SimulatedCloud } from './cloud.ts';
 import { History } from './history.ts';
@@ -56,7 +57,10 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     try {
       await story.tell(steps, from);
       await story.end();
-      if (world.problems.length === 0) await judge(story);
+      if (world.problems.length === 0) {
+        const { boxes, hasForked } = story;
+        await judge({ world, cloud, history, device: hex(DEVICE.device), boxes, hasForked });
+      }
     } catch (thrown) {
       world.problem(`the simulation itself failed: ${asError(thrown).stack}`);
     }

@@ -33,8 +33,8 @@ const PLC: Readonly<Record<string, Kind>> = {
 const METER: Readonly<Record<string, Kind>> = { total: { type: 'uint64' }, power: { type: 'float64' } };
 const BROKER: Readonly<Record<string, Kind>> = { value: { type: 'float64' }, text: { type: 'text' } };
 
-const POLL_MS = 1000;
-const MESSAGE_MS = 1500;
+const POLL_MS = 1500;
+const MESSAGE_MS = 3000;
 /** A wrong year, and within what a pipeline takes for a clock that is a little fast. */
 const FUTURE_MS = [3_600_000, 60_000] as const;
 const SPECIAL_NUMBERS = [0, -1, 1e300, 5e-324, Number.MAX_SAFE_INTEGER, 0.1, 1 / 3] as const;
@@ -137,7 +137,8 @@ export class Sources {
       case 'text':
         return random.pick(['idle', 'heating', 'ünïcode ☃', '', 'x'.repeat(50)]);
       case 'float32':
-        return Math.fround(random.between(0, 100));
+        // Within its limits, mostly: each alarm hurries a commit and a batch.
+        return Math.fround(random.chance(0.06) ? random.between(0, 100) : random.between(10, 70));
       default:
         if (random.chance(0.005)) return Number.NaN;
         return random.chance(0.02) ? random.pick(SPECIAL_NUMBERS) : random.between(0, 100);

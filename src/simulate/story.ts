@@ -1,12 +1,10 @@
 /** What befalls gateways and cloud: one fault after another, chosen by the seed; then all is well again until nothing is pending. */
-import { cacheSchema } from '../config/cache.ts';
-import { uplinkSchema } from '../config/uplink.ts';
 import { CLOUD_TARGET } from '../uplink/index.ts';
 import type { DeviceKey } from '../wire/keys.ts';
 import { Box, type BoxSettings } from './box.ts';
+import { ambush, settings } from './chance.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import { Disk, type DiskRoom } from './disk.ts';
-import type { Ambush } from './faulty-store.ts';
 import type { History } from './history.ts';
 import { Network, WEATHER, type Weather } from './network.ts';
 import { checkLedger } from './oracle.ts';
@@ -278,39 +276,4 @@ export class Story {
         `${name} is not drained: ${JSON.stringify(core?.backlog(CLOUD_TARGET))} ${JSON.stringify(uplink?.state())}`,
       );
   }
-}
-
-function ambush(random: Random): Ambush {
-  return {
-    countdown: 1 + Math.floor(random.exponential(40)),
-    at: random.pick(['write', 'before commit', 'after commit'] as const),
-    what: random.chance(0.8) ? 'crash' : 'disk error',
-  };
-}
-
-function settings(random: Random): BoxSettings {
-  const cache = cacheSchema.parse({ path: '-', windows: ['1s', '10s', '1min', '1h'] });
-  // Small enough that history must make room for what comes.
-  const bytesMax = random.chance(0.4) ? 200_000 : 2_000_000;
-  return {
-    uplink: uplinkSchema.parse({
-      url: 'http://127.0.0.1:1',
-      keys: { device: '-', cloud: '-' },
-      cutInterval: random.pick(['500ms', '2s']),
-      liveMaxAge: random.pick(['2s', '10s']),
-      rowsMax: random.pick([20, 200, 10_000]),
-      timeout: random.pick(['5s', '60s']),
-      backlogParallel: random.pick([1, 4]),
-      codec: random.pick(['brotli', 'deflate']),
-    }),
-    commitIntervalMs: random.pick([250, 1000, 3000]),
-    uncommittedBytesMax: random.chance(0.3) ? 20_000 : 1_000_000,
-    core: {
-      ...cache,
-      bytesMax,
-      ageMax: random.pick([60_000, 86_400_000]),
-      checkpointInterval: random.pick([5000, 600_000]),
-      deadLettersMax: 50,
-    },
-  };
 }
