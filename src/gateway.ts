@@ -79,7 +79,9 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     const gateway = config.gateway.id;
     const hmi = started(await startHmi(config.hmi, liveView(registry, hot), { gateway, clock, logger, acknowledge }));
     hot.onStale((indexes) => hmi.changed(indexes));
-    cache.onWindows((windows) => publishWindows(windows, (index) => registry.get(index)?.definition.name, hmi));
+    // Without a broker nobody looks, and the worker need not hand them over.
+    const nameOf = (index: number) => registry.get(index)?.definition.name;
+    if (hmi.port !== undefined) cache.onWindows((windows) => publishWindows(windows, nameOf, hmi));
     const pipeline = startPipeline(config.pipeline, {
       registry,
       hot,
