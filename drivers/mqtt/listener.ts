@@ -80,6 +80,8 @@ export class Listener {
 
   message(topic: string, payload: Buffer, head: MessageHead): void {
     if (head.qos > 0) {
+      // Room first: it may ask for a commit that this message is not in, and the message and its receipt belong into one.
+      this.#makeRoom();
       this.#unconfirmed = this.#options.received();
       const known = this.#isKnown(head, topic, payload);
       this.#schedule();
@@ -121,8 +123,6 @@ export class Listener {
       if (receipts.seen(id, digest)) return true;
       if (this.#caughtUp && !head.dup && !head.retain) this.#endResumption();
     }
-    // Room first: the message and its receipt belong into one delivery.
-    this.#makeRoom();
     receipts.add(id, digest);
     return false;
   }

@@ -95,6 +95,11 @@ export class HandSink implements ListenSink {
     for (const { resolve, reject } of waiting) error === undefined ? resolve() : reject(error);
   }
 
+  /** The disk has what the oldest open question is about, and no more. */
+  commitOldest(): void {
+    this.#waiting.shift()?.resolve();
+  }
+
   until(holds: () => boolean): Promise<void> {
     if (holds()) return Promise.resolve();
     return new Promise((resolve) => {
