@@ -13,6 +13,7 @@ import { ANSWER_CODES, type AnswerInput, answerCode, refusalCode, signAnswer } f
 import { hex } from '../wire/bytes.ts';
 import { envelopeDigest, type Opened, open } from '../wire/envelope.ts';
 import { type CloudKey, type DeviceKey, recipientSecret } from '../wire/keys.ts';
+import { type RangeSet, union } from '../wire/ranges.ts';
 import type { World } from './world.ts';
 
 /** What HTTP would carry back. */
@@ -36,6 +37,8 @@ export class SimulatedCloud {
   #stores = 0;
   #path: string;
   #running: { readonly store: Store; readonly hello: HelloDesk; readonly incarnation: Uint8Array } | undefined;
+  /** What it ever took, by `run/class`, whatever it forgot since. */
+  readonly everHeld = new Map<string, RangeSet>();
   refusesPoison = false;
   /** Envelopes above are too large, signed. */
   sizeMax = 1_000_000;
@@ -110,6 +113,10 @@ export class SimulatedCloud {
       const opened = this.#open(body);
       if (this.refusesPoison && holdsPoison(opened)) return this.#sign(body, ANSWER_CODES.row_refused);
       const applied = this.store.receiver.apply(opened, this.#clock.wallMs());
+      opened.payload.sections.forEach(({ run, class: classNumber }, i) => {
+        const list = `${hex(run)}/${classNumber}`;
+        this.everHeld.set(list, union(this.everHeld.get(list) ?? [], opened.contents[i]?.ranges ?? []));
+      });
       this.#world.log(`cloud took ${applied.rows} rows, ${applied.duplicates} of them again`);
       return this.#sign(body, ANSWER_CODES.ok, applied);
     } catch (thrown) {

@@ -7,9 +7,10 @@ import { ledgerOf } from '../cache/ledger.ts';
 import { allBlocks, type BlockStore } from '../cache/store.ts';
 import { WRITE_OFF_REASONS } from '../cache/types.ts';
 import { CLOUD_TARGET } from '../uplink/index.ts';
+import { ByteReader, hex } from '../wire/bytes.ts';
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
 import { ContentDigest } from '../wire/digest.ts';
-import { contains, count, intersect, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
+import { contains, count, decodeRanges, intersect, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
 import type { Box } from './box.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import type { History } from './history.ts';
@@ -18,8 +19,28 @@ import type { World } from './world.ts';
 
 /** Of a gateway that does not run, or is between two events. */
 export function checkLedger(world: World, box: Box): void {
+  const { everHeld } = box.parts.cloud;
   box.disk.read((store) => {
-    for (const problem of ledgerProblems(store)) world.problem(`${box.name}: ${problem}`);
+    for (const problem of [...ledgerProblems(store), ...markProblems(store, everHeld)])
+      world.problem(`${box.name}: ${problem}`);
+  });
+}
+
+/** Whatever forged, old or doubled answers said: a mark is taken off what the cloud did take, or what was written off. */
+function markProblems(store: BlockStore, everHeld: ReadonlyMap<string, RangeSet>): string[] {
+  const [target] = store.targets();
+  const explained = store.explained(CLOUD_TARGET).map((row) => ({
+    ...row,
+    ranges: decodeRanges(new ByteReader(row.ranges)),
+  }));
+  const runs = new Map(store.runs().map(({ seq, run }) => [seq, hex(run)]));
+  return [...allBlocks(store)].flatMap(({ run, class: classNumber, pending, n0, rows }) => {
+    if ((pending & (1 << (target?.bit ?? 0))) !== 0) return [];
+    const list = `${runs.get(run)}/${classNumber}`;
+    const writtenOff = explained.filter((row) => row.run === run && row.class === classNumber);
+    const known = writtenOff.reduce((all, each) => union(all, each.ranges), everHeld.get(list) ?? []);
+    const wrong = subtract([{ from: n0, to: n0 + rows - 1 }], known);
+    return wrong.length === 0 ? [] : [`marked as delivered, and never was, of ${list}: ${text(wrong)}`];
   });
 }
 
