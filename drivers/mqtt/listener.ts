@@ -8,9 +8,10 @@
  *   no other (MQTT 3.1.1, section 4.3.2).
  * - It was committed on an earlier connection: packet id and digest are among the receipts. That is asked only while old
  *   messages can come: when the broker had kept our session, until a ping sent a while after the subscriptions has been
- *   answered and then a message comes that is neither marked as sent again nor known. A packet id is asked for once: when it
- *   comes again on this connection, it is a new message. Asking longer would be worse than asking too short: a broker may use
- *   an id again for a new message with equal content, and that one must not be lost.
+ *   answered and then either a message comes that is neither marked as sent again nor known, or half a minute passes. After
+ *   that it is asked only for a message marked as sent again: a slow broker may still have some. A packet id is asked for
+ *   once: when it comes again on this connection, it is a new message. Asking longer would be worse than asking too short: a
+ *   broker may use an id again for a new message with equal content, and that one must not be lost.
  */
 import { hash } from 'node:crypto';
 import type { ListenSink } from '../../src/driver.ts';
@@ -73,6 +74,15 @@ export class Listener {
     this.#caughtUp = true;
   }
 
+  /** What was not sent again by now was acknowledged before. */
+  endResumption(): void {
+    if (!this.#resuming) return;
+    this.#resuming = false;
+    const gone: number[] = [];
+    for (let id = 1; id < PACKET_IDS; id++) if (this.#heard[id] === 0) gone.push(id);
+    this.#options.sink.receipts.release(gone);
+  }
+
   /** The PUBACK with this id has been sent: the id is free for a new message. */
   acknowledged(packetId: number): void {
     this.#held[packetId] = undefined;
@@ -118,21 +128,16 @@ export class Listener {
     const digest = hash('sha256', Buffer.concat([Buffer.from(`${topic}\0`), payload]), 'base64');
     if (this.#held[id] === digest) return true;
     this.#held[id] = digest;
-    if (this.#resuming && this.#heard[id] === 0) {
-      this.#heard[id] = 1;
-      if (receipts.seen(id, digest)) return true;
-      if (this.#caughtUp && !head.dup && !head.retain) this.#endResumption();
+    const isFirst = this.#heard[id] === 0;
+    this.#heard[id] = 1;
+    if (isFirst && (this.#resuming || head.dup) && receipts.seen(id, digest)) {
+      // The end of the resumption let go of it, but its acknowledgement may be lost once more.
+      if (!this.#resuming) receipts.add(id, digest);
+      return true;
     }
+    if (isFirst && this.#caughtUp && !head.dup && !head.retain) this.endResumption();
     receipts.add(id, digest);
     return false;
-  }
-
-  /** What was not sent again by now was acknowledged before. */
-  #endResumption(): void {
-    this.#resuming = false;
-    const gone: number[] = [];
-    for (let id = 1; id < PACKET_IDS; id++) if (this.#heard[id] === 0) gone.push(id);
-    this.#options.sink.receipts.release(gone);
   }
 
   #makeRoom(): void {

@@ -18,6 +18,8 @@ const CONFIRM_EVERY_MS = 1000;
  * messages with new ones then; the old ones come in their order, and those we had committed first.
  */
 const RESUME_MS = 2000;
+/** From then on, for what a broker sends again late. A quiet source says nothing that would end its resumption. */
+const RESUME_GRACE_MS = 30_000;
 /** For a DISCONNECT to leave before the socket is torn down. */
 const CLOSE_MS = 500;
 const DOOR_HINT = 'Check that the broker listens at this address, and that it speaks MQTT there (with TLS for mqtts).';
@@ -116,7 +118,7 @@ class MqttSession implements ListenSession {
     await Promise.race([this.#subscribe(), this.closed]);
     if (this.#ended) throw this.#lastError ?? new SluiceError('mqtt.lost', 'retry', 'the connection was closed');
     this.#subscribed = true;
-    this.#resumeTimer = this.#context.clock.after(RESUME_MS, () => this.#gate.ping(() => this.#listener.caughtUp()));
+    this.#resumeTimer = this.#context.clock.after(RESUME_MS, () => this.#gate.ping(() => this.#caughtUp()));
   }
 
   /** Ends the session with an error. */
@@ -216,6 +218,12 @@ class MqttSession implements ListenSession {
         else resolve();
       });
     });
+  }
+
+  #caughtUp(): void {
+    if (this.#ended) return;
+    this.#listener.caughtUp();
+    this.#resumeTimer = this.#context.clock.after(RESUME_GRACE_MS, () => this.#listener.endResumption());
   }
 
   #confirmSoon(): void {

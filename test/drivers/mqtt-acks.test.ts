@@ -275,6 +275,32 @@ describe('mqtt sessions', () => {
     expect(second.rows.map((row) => row.value)).toEqual([2, 1]);
   });
 
+  test('takes no message for an old one half a minute after it caught up, however quiet the source was', async () => {
+    const receipts = new KeptReceipts();
+    const first = new HandSink(receipts);
+    await open(first);
+    for (const id of ids(1, 2)) broker.publish(reading(id));
+    await broker.until(() => broker.acked().length === 2);
+    broker.hangUp();
+    await sessions[0]?.closed.catch(() => {});
+    broker.sessionPresent = true;
+    const clock = new ManualClock();
+    const second = new HandSink(receipts);
+    await open(second, {}, clock);
+    clock.advance(2000);
+    await broker.until(() => broker.ofType(PINGREQ).length >= 1);
+    // The answer has come when what the broker sent after it is through.
+    broker.publish({ topic: 'sensors/01/climate', payload: '{"t":0}' });
+    await second.until(() => second.rows.length === 1);
+    clock.advance(30_000);
+    expect([...receipts.kept.keys()]).toEqual([]);
+    // The same words with the same packet id, but new; and one that a broker sends again only now.
+    broker.publish(reading(1));
+    broker.publish(reading(2, { dup: true }));
+    await broker.until(() => broker.acked().length === 4);
+    expect(second.rows.map((row) => row.value)).toEqual([0, 1]);
+  });
+
   test('stores a message once that comes twice before its acknowledgement was sent', async () => {
     const sink = new HandSink();
     sink.fastDisk = false;
