@@ -7,7 +7,6 @@ import { SluiceError } from '../../src/errors.ts';
 export const PUBLISH = 3;
 export const PUBACK = 4;
 export const PINGREQ = 12;
-export const PINGRESP = 13;
 
 export interface Frame {
   readonly type: number;
@@ -46,15 +45,12 @@ export function writeFrame(firstByte: number, bodyBytes: number): Buffer {
  */
 export class PacketLimiter {
   readonly #bodyBytesMax: number;
-  readonly #onPacket: (type: number) => void;
   #carry: Buffer = Buffer.alloc(0);
   #pass = 0;
   #drop = 0;
 
-  /** @param onPacket called with the type of each packet when its header has arrived. */
-  constructor(bodyBytesMax: number, onPacket: (type: number) => void) {
+  constructor(bodyBytesMax: number) {
     this.#bodyBytesMax = bodyBytesMax;
-    this.#onPacket = onPacket;
   }
 
   /** @returns the pieces to pass on, in order. */
@@ -82,7 +78,6 @@ export class PacketLimiter {
         this.#carry = Buffer.from(bytes.subarray(at));
         break;
       }
-      this.#onPacket(frame.type);
       if (frame.bodyBytes > this.#bodyBytesMax) {
         pieces.push(bytes.subarray(start, at), this.#cutOff(frame, bytes[at] ?? 0));
         start = at + frame.headerBytes;

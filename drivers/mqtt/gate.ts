@@ -8,13 +8,13 @@
  * - The n-th PUBACK belongs to the n-th QoS 1 message: mqtt.js emits them in order of receipt. `allow(n)` lets the first n
  *   pass. Everything else passes PUBACKs that wait: a PINGREQ keeps the connection alive while the disk is slow.
  * - A PINGRESP tells that the broker has read what was written before its PINGREQ. The ids of PUBACKs confirmed that way are
- *   handed to `confirmed`.
+ *   handed to `confirmed`, except those that the broker has used again since.
  * - What is held dies with the connection: the broker sends those messages again.
  */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { SluiceError } from '../../src/errors.ts';
-import { PacketLimiter, PINGREQ, PINGRESP, PUBACK, readFrame, writeFrame } from './frames.ts';
+import { PacketLimiter, PINGREQ, PUBACK, readFrame, writeFrame } from './frames.ts';
 
 /** A broker that stopped reading: all PUBACKs of a full window are a quarter of this. */
 const UNREAD_BYTES_MAX = 1_048_576;
@@ -46,18 +46,19 @@ export class AckGate extends Duplex {
   #allowed = 0;
   #received = 0;
   #passed = 0;
-  /** Ids acknowledged since the last PINGREQ, and those before each unanswered PINGREQ. */
-  #unpinged: number[] = [];
-  #pinged: { readonly ids: number[]; readonly answered?: () => void }[] = [];
+  /** Acknowledged packet ids, each with the number of the PINGREQ after its PUBACK: in that order. */
+  readonly #unconfirmed = new Map<number, number>();
+  #pingsSent = 0;
+  #pingsAnswered = 0;
+  /** What to call when the PINGREQ of that number is answered. */
+  readonly #askers = new Map<number, () => void>();
   #reading = false;
 
   constructor(socket: Socket, options: GateOptions) {
     super();
     this.#socket = socket;
     this.#options = options;
-    this.#inbound = new PacketLimiter(options.payloadBytesMax + 1 + PUBLISH_HEADER_BYTES_MAX, (type) => {
-      if (type === PINGRESP) this.#onPong();
-    });
+    this.#inbound = new PacketLimiter(options.payloadBytesMax + 1 + PUBLISH_HEADER_BYTES_MAX);
     socket.on('data', (bytes: Buffer) => this.#onData(bytes));
     socket.on('end', () => this.push(null));
     socket.on('error', (error) => this.destroy(error));
@@ -65,8 +66,9 @@ export class AckGate extends Duplex {
   }
 
   /** Counts a QoS 1 message. @returns its number: `allow` it once it is on disk. */
-  received(): number {
+  received(packetId: number): number {
     this.#received++;
+    this.#unconfirmed.delete(packetId);
     if (this.#waiting >= this.#options.receiveWindow) this.#socket.pause();
     return this.#received;
   }
@@ -92,14 +94,30 @@ export class AckGate extends Duplex {
 
   /** Asks the broker to confirm the acknowledgements sent so far, if there are any. */
   confirm(): void {
-    if (this.#unpinged.length > 0) this.ping();
+    if (this.#unconfirmed.size > 0) this.ping();
   }
 
   /** @param answered called when the broker has read everything sent before, and has answered. */
   ping(answered?: () => void): void {
     if (this.destroyed) return;
-    this.#markPing(answered);
+    this.#pingsSent++;
+    if (answered !== undefined) this.#askers.set(this.#pingsSent, answered);
     this.#send([PING]);
+  }
+
+  /** Whoever reads the stream has come to a PINGRESP: all messages before it are received. */
+  answered(): void {
+    if (this.destroyed || this.#pingsAnswered >= this.#pingsSent) return;
+    const number = ++this.#pingsAnswered;
+    const ids: number[] = [];
+    for (const [id, ping] of this.#unconfirmed) {
+      if (ping > number) break;
+      this.#unconfirmed.delete(id);
+      ids.push(id);
+    }
+    if (ids.length > 0) this.#options.confirmed(ids);
+    this.#askers.get(number)?.();
+    this.#askers.delete(number);
   }
 
   /** Says goodbye (no Will is left, but a broker also likes to know) and lets the socket go. */
@@ -154,13 +172,6 @@ export class AckGate extends Duplex {
     }
   }
 
-  #onPong(): void {
-    const ping = this.#pinged.shift();
-    if (ping === undefined) return;
-    if (ping.ids.length > 0) this.#options.confirmed(ping.ids);
-    ping.answered?.();
-  }
-
   #onWrite(pieces: Buffer[]): void {
     let bytes = this.#outbound.length === 0 && pieces.length === 1 ? pieces[0] : undefined;
     bytes ??= Buffer.concat([this.#outbound, ...pieces]);
@@ -187,20 +198,16 @@ export class AckGate extends Duplex {
       }
       this.#acknowledge(id);
     } else if (type === PINGREQ) {
-      this.#markPing();
+      this.#pingsSent++;
     }
     out.push(packet);
   }
 
   #acknowledge(id: number): void {
     this.#passed++;
-    this.#unpinged.push(id);
+    this.#unconfirmed.delete(id);
+    this.#unconfirmed.set(id, this.#pingsSent + 1);
     this.#options.acknowledged(id);
-  }
-
-  #markPing(answered?: () => void): void {
-    this.#pinged.push({ ids: this.#unpinged, ...(answered === undefined ? {} : { answered }) });
-    this.#unpinged = [];
   }
 
   #send(packets: Buffer[]): void {

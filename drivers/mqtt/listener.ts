@@ -38,7 +38,7 @@ export interface ListenerOptions {
   readonly sink: ListenSink;
   readonly clock: Clock;
   /** Counts a QoS 1 message, gives its number. */
-  readonly received: () => number;
+  readonly received: (packetId: number) => number;
   /** The messages up to this number may be acknowledged. */
   readonly allow: (count: number) => void;
   readonly failed: (error: Error) => void;
@@ -92,7 +92,7 @@ export class Listener {
     if (head.qos > 0) {
       // Room first: it may ask for a commit that this message is not in, and the message and its receipt belong into one.
       this.#makeRoom();
-      this.#unconfirmed = this.#options.received();
+      this.#unconfirmed = this.#options.received(head.messageId ?? 0);
       const known = this.#isKnown(head, topic, payload);
       this.#schedule();
       if (known) return;

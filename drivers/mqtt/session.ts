@@ -96,7 +96,7 @@ class MqttSession implements ListenSession {
       payloadBytesMax: config.payloadMax,
       sink,
       clock: context.clock,
-      received: () => this.#gate.received(),
+      received: (packetId) => this.#gate.received(packetId),
       allow: (count) => {
         this.#gate.allow(count);
         this.#confirmSoon();
@@ -152,6 +152,7 @@ class MqttSession implements ListenSession {
   #watch(): void {
     this.#client.on('packetreceive', (packet) => {
       if (packet.cmd === 'connack') this.#listener.connected(packet.sessionPresent === true);
+      else if (packet.cmd === 'pingresp') this.#gate.answered();
     });
     this.#client.on('message', (topic, payload, packet) => {
       if (this.#ended) return;

@@ -237,6 +237,28 @@ describe('mqtt sessions', () => {
     expect(receipts.released).toEqual([3]);
   });
 
+  test('keeps the receipt of a message whose packet id was confirmed for the message before it', async () => {
+    const receipts = new KeptReceipts();
+    const clock = new ManualClock();
+    const sink = new HandSink(receipts);
+    await open(sink, {}, clock);
+    broker.publish(reading(1));
+    await broker.until(() => broker.acked().length === 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    broker.silent = true;
+    clock.advance(1000);
+    await broker.until(() => broker.ofType(PINGREQ).length === 1);
+    // The broker has read the PUBACK: it uses the id again, then answers the ping.
+    sink.fastDisk = false;
+    const pong = Buffer.from([0xd0, 0]);
+    broker.send(
+      Buffer.concat([publishPacket({ ...reading(1), payload: '{"t":20}' }), pong, publishPacket(reading(2))]),
+    );
+    await sink.until(() => sink.rows.length === 3);
+    expect(receipts.released).toEqual([]);
+    expect([...receipts.kept.keys()]).toEqual([1, 2]);
+  });
+
   test('lets go of old receipts when nothing old can come any more', async () => {
     const receipts = new KeptReceipts();
     for (const id of [100, 101, 102]) receipts.kept.set(id, 'from before');

@@ -297,7 +297,7 @@ describe('mqtt parts', () => {
       .map((size) => publishPacket({ topic: 't', payload: 'p'.repeat(size) }));
     fc.assert(
       fc.property(fc.array(packet, { maxLength: 20 }), fc.integer({ min: 1, max: 50 }), (packets, step) => {
-        const limiter = new PacketLimiter(100, () => {});
+        const limiter = new PacketLimiter(100);
         const input = Buffer.concat(packets);
         const out: Buffer[] = [];
         for (let at = 0; at < input.length; at += step) out.push(...limiter.feed(input.subarray(at, at + step)));
