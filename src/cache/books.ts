@@ -43,10 +43,12 @@ export class RunBook {
   get previous(): RunRow | undefined {
     return this.#earlier.at(-1);
   }
+  get #isOnDisk(): boolean {
+    return this.#onDisk.some((n) => n > 0);
+  }
   /** Oldest first, with their last numbers on disk; this one only once it has rows there. */
   all(): RunRow[] {
-    const isOnDisk = this.#onDisk.some((n) => n > 0);
-    return isOnDisk ? [...this.#earlier, { ...this.current, last: this.#onDisk }] : [...this.#earlier];
+    return this.#isOnDisk ? [...this.#earlier, { ...this.current, last: this.#onDisk }] : [...this.#earlier];
   }
   /** Everything numbered so far is on disk. */
   written(): void {
@@ -54,7 +56,8 @@ export class RunBook {
   }
   /** The journal will no longer tell that these numbers were given. @returns the run's row to store, when that is news. */
   removed(runSeq: number, classNumber: ClassNumber, lastN: number): RunRow | undefined {
-    if (runSeq !== this.current.seq) return this.#opened || runSeq !== this.previous?.seq ? undefined : this.previous;
+    // Once this run's first rows are on disk, so is what was found of the one before.
+    if (runSeq !== this.current.seq) return this.#isOnDisk || runSeq !== this.previous?.seq ? undefined : this.previous;
     if (lastN <= (this.#removed[classNumber] ?? 0)) return undefined;
     this.#removed = this.#removed.map((n, at) => (at === classNumber ? lastN : n));
     return { ...this.current, last: this.#removed };
@@ -85,8 +88,10 @@ export class RunBook {
   snapshot(): () => void {
     const last = [...this.#last];
     const opened = this.#opened;
+    const removed = this.#removed;
     return () => {
       this.#last = last;
+      this.#removed = removed;
       this.#opened = opened;
     };
   }

@@ -140,8 +140,8 @@ export class Commits {
     const bytes = commit.blocks.reduce((sum, { row }) => sum + row.bytes, 0);
     const isLast = this.#prepared.length === 1;
     const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
+    if (!this.#parts.retention.makeRoom(bytes, now)) throw noRoom();
     this.#parts.store.transaction(() => {
-      if (!this.#parts.retention.makeRoom(bytes, now)) throw noRoom();
       writeCommit(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
       if (this.#hot !== undefined) this.#parts.store.setBlob(HOT, this.#hot);

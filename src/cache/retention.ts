@@ -6,11 +6,15 @@ import type { RunBook, TargetBook } from './books.ts';
 import type { Stamp } from './journal.ts';
 import type { BlockRow, BlockStore, RunRow } from './store.ts';
 
-/** In one commit: a few MB, so that no commit takes long because of it. */
+/** In one transaction: a few MB, so that none takes long. */
 const BLOCKS_AT_ONCE = 256;
+/** Before one commit: after a limit was lowered by much the rest goes before the next ones. A second or less of work. */
+const PAGES_AT_ONCE = 32;
+/** Freed beyond what is needed, as a share of the limit, so that not every commit has to make room. */
+const SPARE_SHARE = 1 / 64;
 const WINDOWS_AT_ONCE = 256;
 const AGE_CHECK_MS = 60_000;
-/** What a block costs besides its bytes, on the average: half-filled pages, its row and index entry. */
+/** What a block costs besides its bytes, at most: half-filled pages, its row and index entry. Says when to measure. */
 const BLOCK_OVERHEAD_BYTES = 1024;
 
 export interface RetentionLimits {
@@ -40,32 +44,71 @@ export class Retention {
     this.#from = 0;
   }
 
-  /** Inside a transaction. @param coming bytes about to be written. @returns whether there is room for them. */
+  /**
+   * Before the transaction that writes, in others of its own: what was removed stays removed when there is not enough room
+   * all the same, and the next try goes on from there.
+   * @param coming bytes about to be written.
+   * @returns whether they may be written: they fit, or more was freed than they take (the limit was lowered).
+   * @throws cache.full, cache.disk as `BlockStore.transaction`
+   */
   makeRoom(coming: number, now: Stamp): boolean {
-    if (now.monoMs - this.#agesCheckedMs >= AGE_CHECK_MS) this.#removeOld(now);
-    let excess = this.#store.bytesUsed() + coming - this.#limits.bytesMax;
-    if (excess <= 0) return true;
-    const required = this.#targets.mask(true);
-    const page = this.#store.removableBlocks(required, this.#from, BLOCKS_AT_ONCE);
-    for (const row of page) {
-      if (excess <= 0) break;
-      this.#remove(row);
-      excess -= row.bytes + BLOCK_OVERHEAD_BYTES;
+    if (now.monoMs - this.#agesCheckedMs >= AGE_CHECK_MS) this.#transaction(() => this.#removeOld(now));
+    if (this.#excess(coming) <= 0) return true;
+    const before = this.#store.bytesUsed();
+    const wanted = coming + this.#limits.bytesMax * SPARE_SHARE;
+    for (let pages = 0; pages < PAGES_AT_ONCE && this.#excess(wanted) > 0; pages++) {
+      if (!this.#transaction(() => this.#removePage(wanted))) break;
     }
-    if (page.length === 0) this.#from = Number.MAX_SAFE_INTEGER;
-    if (excess > 0 && page.length < BLOCKS_AT_ONCE) this.#store.removeWindows(Number.MAX_SAFE_INTEGER, WINDOWS_AT_ONCE);
-    return this.#store.bytesUsed() + coming <= this.#limits.bytesMax;
+    const freed = before - this.#store.bytesUsed();
+    return this.#excess(coming) <= 0 || (freed > 0 && freed >= coming);
+  }
+
+  #excess(coming: number): number {
+    return this.#store.bytesUsed() + coming - this.#limits.bytesMax;
+  }
+
+  #transaction<T>(work: () => T): T {
+    const restore = this.#runs.snapshot();
+    try {
+      return this.#store.transaction(work);
+    } catch (thrown) {
+      restore();
+      this.#from = 0;
+      throw thrown;
+    }
+  }
+
+  /** Removes as much as is wanted or as one transaction may. @returns false when nothing is left that may go. */
+  #removePage(wanted: number): boolean {
+    const page = this.#store.removableBlocks(this.#targets.mask(true), this.#from, BLOCKS_AT_ONCE);
+    if (page.length === 0) {
+      // New blocks come after this one, and may be removable from the start where there is no target.
+      this.#from = this.#store.lastBlockId() + 1;
+      return this.#store.removeWindows(Number.MAX_SAFE_INTEGER, WINDOWS_AT_ONCE) > 0;
+    }
+    let excess = this.#excess(wanted);
+    for (const row of page) {
+      this.#remove(row);
+      this.#from = row.id + 1;
+      excess -= row.bytes + BLOCK_OVERHEAD_BYTES;
+      // Only whole pages become free: what was really freed is less than it seems, most of all with small blocks.
+      if (excess <= 0) excess = this.#excess(wanted);
+      if (excess <= 0) break;
+    }
+    return true;
   }
 
   #removeOld(now: Stamp): void {
     const page = this.#store.removableBlocks(this.#targets.mask(true), this.#from, BLOCKS_AT_ONCE);
+    let blocks = 0;
     for (const row of page) {
       if (!(this.#ageMs(row, now) > this.#limits.ageMax)) break;
       this.#remove(row);
+      blocks++;
     }
     let windows = 0;
     if (now.synced) windows = this.#store.removeWindows(now.wallMs - this.#limits.windowsAgeMax, WINDOWS_AT_ONCE);
-    const more = page.length === BLOCKS_AT_ONCE || windows === WINDOWS_AT_ONCE;
+    const more = blocks === BLOCKS_AT_ONCE || windows === WINDOWS_AT_ONCE;
     if (!more) this.#agesCheckedMs = now.monoMs;
   }
 

@@ -211,6 +211,76 @@ describe('a cache at its size', () => {
     core.close();
   });
 
+  test('full of small delivered blocks takes commit after commit, and one that is many times as large', () => {
+    const core = open(place.path, { bytesMax: 300_000, windows: [] });
+    let refused = 0;
+    const commit = (rows: [number, number, number][]) => {
+      core.add({ chunk: chunk(rows) });
+      if (!core.commit().done) refused++;
+      clock.advance(1000);
+    };
+    for (let i = 0; i < 1_500; i++) {
+      commit(noise(i * 5, 5));
+      if (i % 25 === 0) drain(core, far);
+    }
+    drain(core, far);
+    expect(core.stats().blocks).toBeLessThan(1_500);
+    commit(noise(10_000, 5_000));
+    expect(refused).toBe(0);
+    drain(core, far);
+    expect(core.stats().bytesUsed).toBeLessThan(320_000);
+    expect(account(core)).toMatchObject({ delivered: 12_500, pending: 0 });
+    core.close();
+  }, 30_000);
+
+  test('whose limit was lowered by far goes on at once, and is soon below it', () => {
+    let core = open();
+    for (let i = 0; i < 900; i++) {
+      core.add({ chunk: chunk(noise(i * 100, 100)) });
+      core.commit();
+      clock.advance(1000);
+      if (i % 50 === 0) drain(core, far);
+    }
+    drain(core, far);
+    expect(core.stats().bytesUsed).toBeGreaterThan(1_000_000);
+    core.close();
+    core = open(place.path, { bytesMax: 400_000 });
+    core.add({ chunk: chunk(noise(100_000, 10)) });
+    expect(core.commit().done).toBe(true);
+    expect(core.stats().bytesUsed).toBeLessThan(420_000);
+    core.close();
+  }, 30_000);
+
+  test('keeps what it freed when that was not enough', () => {
+    const core = open(place.path, { bytesMax: 400_000, windows: [] });
+    core.add({ chunk: chunk(noise(0, 10_000)) });
+    core.commit();
+    drain(core, far);
+    core.add({ chunk: chunk(noise(10_000, 60_000)) });
+    expect(core.commit().done).toBe(false);
+    expect(core.stats().bytesUsed).toBeLessThan(200_000);
+    core.close();
+  });
+
+  test('remembers the last numbers of the run before, though its blocks went before this run has a row', () => {
+    let core = open(place.path, { bytesMax: 1_000_000, windows: [] });
+    core.add({ chunk: chunk(noise(0, 10_000)) });
+    core.commit();
+    drain(core, far);
+    core.close();
+    core = open(place.path, { bytesMax: 150_000, windows: [] });
+    core.add({ chunk: chunk(noise(10_000, 60_000)) });
+    expect(core.commit().done).toBe(false);
+    core.close();
+    core = open();
+    core.add({ chunk: chunk(noise(70_000, 1)) });
+    core.commit();
+    drain(core, far);
+    const opens = far.control.filter(({ row }) => row.type === 'RUN_OPEN').map(({ row }) => row.previous);
+    expect(opens.at(-1)).toMatchObject({ last: expect.arrayContaining([10_000]) });
+    core.close();
+  });
+
   test('removes what is older than allowed by the time that passed, whatever the clock says', () => {
     const core = open(place.path, { ageMax: 3_600_000 });
     core.add({ chunk: chunk(noise(0, 100)) });
