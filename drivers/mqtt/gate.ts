@@ -1,15 +1,16 @@
 /**
- * The stream between mqtt.js and the socket. It holds back the PUBACKs.
+ * The stream between mqtt.js and the socket. It sends the PUBACKs.
  *
  * mqtt.js acknowledges a message as soon as its listener returns, and handles the next one only then; were the listener to
- * wait for the disk, one commit would stop the stream. So messages flow, and the acknowledgements wait here:
+ * wait for the disk, one commit would stop the stream. So messages flow, and the acknowledgements are written here:
  *
- * - Writes complete at once and keep their order among themselves. Packets come in corked pieces and are put together first.
- * - The n-th PUBACK belongs to the n-th QoS 1 message: mqtt.js emits them in order of receipt. `allow(n)` lets the first n
- *   pass. Everything else passes PUBACKs that wait: a PINGREQ keeps the connection alive while the disk is slow.
+ * - Writes complete at once and keep their order. Packets come in corked pieces and are put together first. The PUBACKs of
+ *   mqtt.js are dropped.
+ * - `allow(n)` acknowledges the first n messages, each by its packet id, in order of receipt. A message whose id has come again
+ *   since is left out: the id belongs to the later one, and a broker would take an early PUBACK for that.
  * - A PINGRESP tells that the broker has read what was written before its PINGREQ. The ids of PUBACKs confirmed that way are
  *   handed to `confirmed`, except those that the broker has used again since.
- * - What is held dies with the connection: the broker sends those messages again.
+ * - What was not allowed dies with the connection: the broker sends those messages again.
  */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -21,6 +22,9 @@ const UNREAD_BYTES_MAX = 1_048_576;
 /** The largest variable header that a PUBLISH of version 3.1.1 can have: topic, its length, packet id. */
 const PUBLISH_HEADER_BYTES_MAX = 65_535 + 2 + 2;
 
+/** Type, Remaining Length 2, packet id. Success needs no reason code in MQTT 5 either (section 3.4.2.1). */
+const PUBACK_BYTES = 4;
+const PUBACK_HEAD = (PUBACK << 12) | 2;
 const PING = writeFrame(PINGREQ << 4, 0);
 const DISCONNECT = Buffer.from([0xe0, 0]);
 
@@ -40,12 +44,13 @@ export class AckGate extends Duplex {
   readonly #options: GateOptions;
   readonly #inbound: PacketLimiter;
   #outbound: Buffer = Buffer.alloc(0);
-  /** Packet ids of held PUBACKs from `#heldFrom` on, with the packets themselves. */
-  #held: { readonly id: number; readonly packet: Buffer }[] = [];
-  #heldFrom = 0;
-  #allowed = 0;
+  /** Packet ids of the messages after the first `#allowed` ones, from `#waitingFrom` on. */
+  #waiting: number[] = [];
+  #waitingFrom = 0;
+  /** The number of the latest message with a packet id, until it is acknowledged. */
+  readonly #holders = new Map<number, number>();
   #received = 0;
-  #passed = 0;
+  #allowed = 0;
   /** Acknowledged packet ids, each with the number of the PINGREQ after its PUBACK: in that order. */
   readonly #unconfirmed = new Map<number, number>();
   #pingsSent = 0;
@@ -68,28 +73,28 @@ export class AckGate extends Duplex {
   /** Counts a QoS 1 message. @returns its number: `allow` it once it is on disk. */
   received(packetId: number): number {
     this.#received++;
+    this.#waiting.push(packetId);
+    this.#holders.set(packetId, this.#received);
     this.#unconfirmed.delete(packetId);
-    if (this.#waiting >= this.#options.receiveWindow) this.#socket.pause();
+    if (this.#waitingCount >= this.#options.receiveWindow) this.#socket.pause();
     return this.#received;
   }
 
-  /** Lets the acknowledgements of the first `count` messages of this connection pass. */
+  /** Acknowledges the first `count` messages of this connection. */
   allow(count: number): void {
-    if (count <= this.#allowed || this.destroyed) return;
-    this.#allowed = count;
-    const out: Buffer[] = [];
-    while (this.#passed < this.#allowed && this.#heldFrom < this.#held.length) {
-      const held = this.#held[this.#heldFrom++];
-      if (held === undefined) break;
-      this.#acknowledge(held.id);
-      out.push(held.packet);
+    if (this.destroyed) return;
+    const ids: number[] = [];
+    while (this.#allowed < Math.min(count, this.#received)) {
+      const id = this.#waiting[this.#waitingFrom++] ?? 0;
+      if (this.#holders.get(id) === ++this.#allowed) ids.push(id);
     }
-    if (this.#heldFrom === this.#held.length) {
-      this.#held = [];
-      this.#heldFrom = 0;
+    // It may never run empty: the front half goes when it is used up.
+    if (this.#waitingFrom * 2 >= this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#waitingFrom);
+      this.#waitingFrom = 0;
     }
-    this.#send(out);
-    if (this.#reading && this.#waiting < this.#options.receiveWindow) this.#socket.resume();
+    this.#acknowledge(ids);
+    if (this.#reading && this.#waitingCount < this.#options.receiveWindow) this.#socket.resume();
   }
 
   /** Asks the broker to confirm the acknowledgements sent so far, if there are any. */
@@ -126,13 +131,13 @@ export class AckGate extends Duplex {
     this.destroy();
   }
 
-  get #waiting(): number {
+  get #waitingCount(): number {
     return this.#received - this.#allowed;
   }
 
   override _read(): void {
     this.#reading = true;
-    if (this.#waiting < this.#options.receiveWindow) this.#socket.resume();
+    if (this.#waitingCount < this.#options.receiveWindow) this.#socket.resume();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -151,7 +156,6 @@ export class AckGate extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#held = [];
     // What was written (a DISCONNECT) still goes out; whoever owns the socket destroys it if that takes too long.
     this.#socket.destroySoon();
     done(error);
@@ -182,32 +186,25 @@ export class AckGate extends Duplex {
       if (frame === undefined) break;
       const end = at + frame.headerBytes + frame.bodyBytes;
       if (end > bytes.length) break;
-      this.#onPacket(frame.type, bytes.subarray(at, end), frame.headerBytes, out);
+      if (frame.type === PINGREQ) this.#pingsSent++;
+      if (frame.type !== PUBACK) out.push(bytes.subarray(at, end));
       at = end;
     }
     this.#outbound = bytes.subarray(at);
     this.#send(out);
   }
 
-  #onPacket(type: number, packet: Buffer, headerBytes: number, out: Buffer[]): void {
-    if (type === PUBACK) {
-      const id = packet.readUInt16BE(headerBytes);
-      if (this.#passed >= this.#allowed) {
-        this.#held.push({ id, packet });
-        return;
-      }
-      this.#acknowledge(id);
-    } else if (type === PINGREQ) {
-      this.#pingsSent++;
+  #acknowledge(ids: readonly number[]): void {
+    const packets = Buffer.alloc(ids.length * PUBACK_BYTES);
+    for (const [at, id] of ids.entries()) {
+      packets.writeUInt16BE(PUBACK_HEAD, at * PUBACK_BYTES);
+      packets.writeUInt16BE(id, at * PUBACK_BYTES + 2);
+      this.#holders.delete(id);
+      this.#unconfirmed.delete(id);
+      this.#unconfirmed.set(id, this.#pingsSent + 1);
+      this.#options.acknowledged(id);
     }
-    out.push(packet);
-  }
-
-  #acknowledge(id: number): void {
-    this.#passed++;
-    this.#unconfirmed.delete(id);
-    this.#unconfirmed.set(id, this.#pingsSent + 1);
-    this.#options.acknowledged(id);
+    if (ids.length > 0) this.#send([packets]);
   }
 
   #send(packets: Buffer[]): void {

@@ -5,7 +5,8 @@
  * A message that comes again although it was committed is pushed once only. There are two ways to know it:
  *
  * - Its packet id is that of a message whose PUBACK has not been sent, and the content is equal: the id is in use, so it can be
- *   no other (MQTT 3.1.1, section 4.3.2).
+ *   no other (MQTT 3.1.1, section 4.3.2). The same is true while the PUBACK is on its way, if it is marked as sent again; then
+ *   it gets no second PUBACK, which the broker could take for that of the id's next message.
  * - It was committed on an earlier connection: packet id and digest are among the receipts. That is asked only while old
  *   messages can come: when the broker had kept our session, until a ping sent a while after the subscriptions has been
  *   answered and then either a message comes that is neither marked as sent again nor known, or half a minute passes. After
@@ -53,8 +54,9 @@ export class Listener {
   #resuming = false;
   #caughtUp = false;
   readonly #heard = new Uint8Array(PACKET_IDS);
-  /** Digests of messages whose PUBACK is held, by packet id. */
-  readonly #held: (string | undefined)[] = [];
+  /** Digests of messages whose PUBACK the broker may not have read, by packet id, and whether it was sent. */
+  readonly #digests: (string | undefined)[] = [];
+  readonly #isAcknowledged = new Uint8Array(PACKET_IDS);
   #burst: NodeJS.Immediate | undefined;
   #unconfirmed = 0;
 
@@ -83,20 +85,19 @@ export class Listener {
     this.#options.sink.receipts.release(gone);
   }
 
-  /** The PUBACK with this id has been sent: the id is free for a new message. */
+  /** The PUBACK with this id has been sent: the broker may use the id for a new message. */
   acknowledged(packetId: number): void {
-    this.#held[packetId] = undefined;
+    this.#isAcknowledged[packetId] = 1;
+  }
+
+  /** The broker has read the PUBACKs with these ids, and has not used the ids since. */
+  confirmed(packetIds: readonly number[]): void {
+    for (const id of packetIds) this.#digests[id] = undefined;
+    this.#options.sink.receipts.release(packetIds);
   }
 
   message(topic: string, payload: Buffer, head: MessageHead): void {
-    if (head.qos > 0) {
-      // Room first: it may ask for a commit that this message is not in, and the message and its receipt belong into one.
-      this.#makeRoom();
-      this.#unconfirmed = this.#options.received(head.messageId ?? 0);
-      const known = this.#isKnown(head, topic, payload);
-      this.#schedule();
-      if (known) return;
-    }
+    if (head.qos === 1 && !this.#isNew(topic, payload, head)) return;
     this.#read(topic, payload, head);
     this.#schedule();
   }
@@ -121,23 +122,31 @@ export class Listener {
     );
   }
 
-  /** Whether the message was taken before. If not, its receipt is kept with what it says. */
-  #isKnown(head: MessageHead, topic: string, payload: Buffer): boolean {
+  /** Counts a QoS 1 message. If it was not taken before, its receipt is kept with what it says. */
+  #isNew(topic: string, payload: Buffer, head: MessageHead): boolean {
     const { receipts } = this.#options.sink;
     const id = head.messageId ?? 0;
     const digest = hash('sha256', Buffer.concat([Buffer.from(`${topic}\0`), payload]), 'base64');
-    if (this.#held[id] === digest) return true;
-    this.#held[id] = digest;
+    const isEqual = this.#digests[id] === digest;
+    const isAcknowledged = this.#isAcknowledged[id] === 1;
+    if (isEqual && isAcknowledged && head.dup) return false;
+    // Room first: it may ask for a commit that this message is not in, and the message and its receipt belong into one.
+    this.#makeRoom();
+    this.#unconfirmed = this.#options.received(id);
+    this.#schedule();
+    if (isEqual && !isAcknowledged) return false;
+    this.#digests[id] = digest;
+    this.#isAcknowledged[id] = 0;
     const isFirst = this.#heard[id] === 0;
     this.#heard[id] = 1;
     if (isFirst && (this.#resuming || head.dup) && receipts.seen(id, digest)) {
       // The end of the resumption let go of it, but its acknowledgement may be lost once more.
       if (!this.#resuming) receipts.add(id, digest);
-      return true;
+      return false;
     }
     if (isFirst && this.#caughtUp && !head.dup && !head.retain) this.endResumption();
     receipts.add(id, digest);
-    return false;
+    return true;
   }
 
   #makeRoom(): void {

@@ -1,4 +1,4 @@
-/** One connection to a broker: mqtt.js speaks, the gate holds the acknowledgements, the listener takes the messages. */
+/** One connection to a broker: mqtt.js speaks, the gate sends the acknowledgements, the listener takes the messages. */
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type IClientOptions, MqttClient } from 'mqtt';
@@ -89,7 +89,7 @@ class MqttSession implements ListenSession {
       payloadBytesMax: config.payloadMax,
       receiveWindow: config.receiveWindow,
       acknowledged: (packetId) => this.#listener.acknowledged(packetId),
-      confirmed: (packetIds) => sink.receipts.release(packetIds),
+      confirmed: (packetIds) => this.#listener.confirmed(packetIds),
     });
     this.#listener = new Listener({
       rules: config.topics.map(compileRule),
@@ -258,7 +258,7 @@ function clientOptions(config: MqttConfig, clientId: string): IClientOptions {
     protocolVersion: config.protocolVersion,
     clean: false,
     keepalive: Math.ceil(config.keepAlive / 1000),
-    // Held PUBACKs look written to mqtt.js: it must not take them for signs of life sent to the broker.
+    // Dropped PUBACKs look written to mqtt.js: it must not take them for signs of life sent to the broker.
     reschedulePings: false,
     reconnectPeriod: 0,
     resubscribe: false,
