@@ -4,6 +4,7 @@
  */
 import { SluiceError } from '../../src/errors.ts';
 
+export const CONNACK = 2;
 export const PUBLISH = 3;
 export const PUBACK = 4;
 export const PINGREQ = 12;

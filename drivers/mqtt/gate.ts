@@ -15,6 +15,7 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { SluiceError } from '../../src/errors.ts';
+import { ConnackFirst } from './connack.ts';
 import { PacketLimiter, PINGREQ, PUBACK, readFrame, writeFrame } from './frames.ts';
 
 /** A broker that stopped reading: all PUBACKs of a full window are a quarter of this. */
@@ -42,6 +43,7 @@ export interface GateOptions {
 export class AckGate extends Duplex {
   readonly #socket: Socket;
   readonly #options: GateOptions;
+  readonly #connackFirst = new ConnackFirst();
   readonly #inbound: PacketLimiter;
   #outbound: Buffer = Buffer.alloc(0);
   /** Packet ids of the messages after the first `#allowed` ones, from `#waitingFrom` on. */
@@ -164,14 +166,15 @@ export class AckGate extends Duplex {
   #onData(bytes: Buffer): void {
     if (this.destroyed) return;
     try {
-      for (const piece of this.#inbound.feed(bytes)) {
+      const pieces = this.#connackFirst.feed(bytes).flatMap((part) => this.#inbound.feed(part));
+      for (const piece of pieces) {
         if (!this.push(piece)) {
           this.#reading = false;
           this.#socket.pause();
         }
       }
     } catch (error) {
-      // The limiter throws nothing but SluiceErrors.
+      // They throw nothing but SluiceErrors.
       this.destroy(error as Error);
     }
   }

@@ -332,9 +332,76 @@ describe('mqtt sessions', () => {
     broker.publish(reading(2));
     await sink.until(() => sink.rows.length === 2);
     sink.commit();
-    await broker.until(() => broker.acked().length === 3);
-    expect(broker.acked()).toEqual([1, 1, 2]);
+    await broker.until(() => broker.acked().length === 2);
+    expect(broker.acked()).toEqual([1, 2]);
     expect(sink.rows.map((row) => row.value)).toEqual([1, 2]);
+    // No second PUBACK was on its way that would have been taken for that of the id's next message.
+    broker.publish({ ...reading(1), payload: '{"t":3}' });
+    await sink.until(() => sink.waiting === 1);
+    expect(broker.acked()).toEqual([1, 2]);
+    sink.commit();
+    await broker.until(() => broker.acked().length === 3);
+  });
+
+  test('acknowledges a packet id for the message that has it now, when that is committed', async () => {
+    const sink = new HandSink();
+    sink.fastDisk = false;
+    await open(sink);
+    broker.publish(reading(1));
+    await sink.until(() => sink.waiting === 1);
+    broker.publish({ ...reading(1), payload: '{"t":99}' });
+    broker.publish(reading(2));
+    await sink.until(() => sink.rows.length === 3);
+    sink.commitOldest();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(broker.acked()).toEqual([]);
+    sink.commit();
+    await broker.until(() => broker.acked().length === 2);
+    expect(broker.acked()).toEqual([1, 2]);
+  });
+
+  test('neither stores nor acknowledges again what a broker resends while the PUBACK is on its way', async () => {
+    const sink = new HandSink();
+    await open(sink);
+    broker.publish(reading(1));
+    await broker.until(() => broker.acked().length === 1);
+    broker.publish(reading(1, { dup: true }));
+    broker.publish(reading(2));
+    await broker.until(() => broker.acked().length === 2);
+    expect(broker.acked()).toEqual([1, 2]);
+    expect(sink.rows.map((row) => row.value)).toEqual([1, 2]);
+  });
+
+  test('takes a message that came before the CONNACK once it knows whether the broker kept the session', async () => {
+    const receipts = new KeptReceipts();
+    const first = new HandSink(receipts);
+    await open(first);
+    broker.publish(reading(1));
+    await broker.until(() => broker.acked().length === 1);
+    broker.hangUp();
+    await sessions[0]?.closed.catch(() => {});
+    broker.silent = true;
+    const second = new HandSink(receipts);
+    const opening = open(second, { connectTimeout: '2s' });
+    await broker.until(() => broker.ofType(CONNECT).length === 2);
+    broker.silent = false;
+    const late = Buffer.concat([publishPacket(reading(2)), Buffer.from([0x20, 2, 1, 0]), publishPacket(reading(3))]);
+    broker.send(Buffer.concat([publishPacket(reading(1)), late.subarray(0, 10)]));
+    await new Promise((resolve) => setImmediate(resolve));
+    broker.send(late.subarray(10));
+    await opening;
+    await broker.until(() => broker.acked().length === 4);
+    expect(broker.acked()).toEqual([1, 1, 2, 3]);
+    expect(second.rows.map((row) => row.value)).toEqual([2, 3]);
+  });
+
+  test('keeps only so much of what comes before the CONNACK', async () => {
+    broker.silent = true;
+    const opening = open(new HandSink(), { connectTimeout: '2s' }).catch((error: unknown) => error);
+    await broker.until(() => broker.ofType(CONNECT).length === 1);
+    const payload = 'x'.repeat(200_000);
+    for (const id of ids(1, 20)) broker.publish({ ...reading(id), payload });
+    expect(codeOf(await opening)).toBe('mqtt.malformed');
   });
 
   test('names the filter that the broker refused', async () => {
