@@ -53,8 +53,6 @@ export class Box {
   readonly name: string;
   readonly parts: BoxParts;
   disk: Disk;
-  /** Whose readings may be on its disk: its own plant's, and those of the boxes whose disks it got. */
-  readonly ancestors: Sources[];
   #running: Running | undefined;
   #starts = 0;
   /** It starts again by itself, unless told otherwise. */
@@ -64,7 +62,6 @@ export class Box {
     this.name = name;
     this.parts = parts;
     this.disk = disk;
-    this.ancestors = [parts.sources];
   }
 
   get isRunning(): boolean {

@@ -16,7 +16,7 @@ export function ambush(random: Random): Ambush {
 export function settings(random: Random): BoxSettings {
   const cache = cacheSchema.parse({ path: '-', windows: ['1s', '10s', '1min', '1h'] });
   // Small enough that history must make room for what comes.
-  const bytesMax = random.chance(0.4) ? 200_000 : 2_000_000;
+  const bytesMax = random.chance(0.4) ? 400_000 : 2_000_000;
   return {
     uplink: uplinkSchema.parse({
       url: 'http://127.0.0.1:1',

@@ -31,6 +31,7 @@ export class MemoryStore implements BlockStore {
 
   constructor(of?: MemoryStore) {
     this.#tables = of === undefined ? new Tables() : of.#tables.copy();
+    for (const { block } of this.#tables.windows.values()) this.#bytes += block.length + ROW_BYTES;
     for (const block of this.#tables.blocks.values()) this.#bytes += block.length + ROW_BYTES;
   }
 
@@ -183,6 +184,7 @@ export class MemoryStore implements BlockStore {
   addWindows(row: Omit<WindowBlock, 'id'>): void {
     const id = this.lastWindowsId() + 1;
     this.#set(this.#tables.windows, id, { ...row, id, block: row.block.slice() });
+    this.#grow(row.block.length + ROW_BYTES);
   }
   windowsAfter = (id: number, limit: number): WindowBlock[] =>
     sortedBy(this.#tables.windows.values(), (row) => row.id)
@@ -192,7 +194,10 @@ export class MemoryStore implements BlockStore {
   removeWindows(beforeMs: number, limit: number): number {
     const oldest = sortedBy(this.#tables.windows.values(), ({ id }) => id).slice(0, limit);
     const gone = oldest.filter(({ toMs }) => toMs < beforeMs);
-    for (const { id } of gone) this.#set(this.#tables.windows, id, undefined);
+    for (const { id, block } of gone) {
+      this.#set(this.#tables.windows, id, undefined);
+      this.#grow(-block.length - ROW_BYTES);
+    }
     return gone.length;
   }
 

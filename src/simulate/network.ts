@@ -7,7 +7,7 @@ import { SluiceError } from '../errors.ts';
 import type { Timer } from '../runtime/clock.ts';
 import type { Connect, Message, Reply } from '../uplink/connection.ts';
 import { ANSWER_CODES, signAnswer } from '../wire/answer.ts';
-import { envelopeDigest } from '../wire/envelope.ts';
+import { envelopeDigest, HEADER_BYTES, readHeader } from '../wire/envelope.ts';
 import { type CloudKey, type DeviceKey, generateCloudKey } from '../wire/keys.ts';
 import type { CloudReply, SimulatedCloud } from './cloud.ts';
 import type { ProcessClock, World } from './world.ts';
@@ -49,6 +49,8 @@ export type Weather = keyof typeof WEATHER;
 const PORTAL = new TextEncoder().encode('<html>Welcome! Please accept our terms.</html>');
 const FORGERS = generateCloudKey();
 const ANSWERS_KEPT = 8;
+/** How much later the same request may arrive once more. */
+export const DOUBLE_MS_MAX = 60_000;
 
 export class Network {
   weather: Weather = 'fine';
@@ -126,10 +128,14 @@ export class Network {
       this.#world.after(thereMs, () => to.answer(stranger(fault)));
       return;
     }
-    if (fault === 'doubled')
-      this.#world.after(thereMs + random.exponential(20_000), () => this.#deliver(message, body));
+    if (fault === 'doubled') {
+      const laterMs = Math.min(DOUBLE_MS_MAX, random.exponential(20_000));
+      this.#world.after(thereMs + laterMs, () => this.#deliver(message, body));
+    }
+    // A liar may keep the request to himself.
+    const isKept = (fault === 'forged' || fault === 'old answer') && random.chance(0.7);
     this.#world.after(thereMs, () => {
-      const reply = this.#deliver(message, body);
+      const reply = isKept ? { status: 200, body: PORTAL } : this.#deliver(message, body);
       if (fault === 'answer lost') return;
       this.#world.after(backMs, () => {
         if (reply === undefined) to.fail('ECONNREFUSED');
@@ -151,7 +157,7 @@ export class Network {
     const { random } = this.#world;
     switch (fault) {
       case 'old answer':
-        return { ...reply, body: random.pick(this.#answers) };
+        return { ...reply, body: this.#answers.length > 0 ? random.pick(this.#answers) : reply.body };
       case 'flipped': {
         const body = reply.body.slice();
         const at = random.below(body.length);
@@ -167,7 +173,8 @@ export class Network {
 
   /** "All is well", by somebody who does not have the key. */
   #forge(request: Uint8Array, keys: CloudKey): Uint8Array {
-    const answer = { code: ANSWER_CODES.ok, rows: 1, duplicates: 0, incarnation: new Uint8Array(16) };
+    const rows = request.length > HEADER_BYTES ? readHeader(request).rows : 1;
+    const answer = { code: ANSWER_CODES.ok, rows, duplicates: 0, incarnation: new Uint8Array(16) };
     return signAnswer(answer, this.#device.device, envelopeDigest(request), keys.answer);
   }
 

@@ -83,11 +83,13 @@ export interface Evidence {
   /** 32 hex digits. */
   readonly device: string;
   readonly boxes: readonly Box[];
+  /** Every reading that was handed to a gateway. */
+  readonly said: ReadonlySet<string>;
   /** A disk was rewound or cloned: what went with a replaced one is not missed. */
   readonly hasForked: boolean;
 }
 
-export async function judge({ world, cloud, history, device, boxes, hasForked }: Evidence): Promise<void> {
+export async function judge({ world, cloud, history, device, boxes, said, hasForked }: Evidence): Promise<void> {
   const { held, explained } = holdings(cloud);
   const problem = (text: string) => world.problem(text);
   for (const [list, ranges] of held) {
@@ -97,7 +99,7 @@ export async function judge({ world, cloud, history, device, boxes, hasForked }:
   }
   for (const box of boxes) {
     checkLedger(world, box);
-    checkBox(box, { held, explained }, history, problem);
+    checkBox(box, { held, explained }, { history, said }, problem);
   }
   checkRecords(cloud, history, problem);
   const expected = expectedDigest(history, held);
@@ -111,7 +113,12 @@ export async function judge({ world, cloud, history, device, boxes, hasForked }:
   }
 }
 
-function checkBox(box: Box, { held, explained }: Holdings, history: History, problem: (text: string) => void): void {
+function checkBox(
+  box: Box,
+  { held, explained }: Holdings,
+  { history, said: all }: Pick<Evidence, 'history' | 'said'>,
+  problem: (text: string) => void,
+): void {
   let delivered = 0;
   let readings = 0;
   for (const [list, rows] of box.disk.rows) {
@@ -124,7 +131,7 @@ function checkBox(box: Box, { held, explained }: Holdings, history: History, pro
     for (const { from, to } of rows) {
       for (let n = from; n <= to; n++) {
         const key = history.rows.get(list)?.[n - 1]?.key ?? '?';
-        if (!wasSaid(box, key)) problem(`${box.name}: nobody said ${key}`);
+        if (!all.has(key)) problem(`${box.name}: nobody said ${key}`);
       }
     }
   }
@@ -146,11 +153,6 @@ function checkBox(box: Box, { held, explained }: Holdings, history: History, pro
     const writtenOff = WRITE_OFF_REASONS.reduce((all, reason) => all + sum(CLOUD_TARGET, reason), 0);
     if (accepted !== said + writtenOff) problem(`${box.name}: ${accepted} accepted, ${said} + ${writtenOff}`);
   });
-}
-
-/** A clone's first readings were said to the box it was cloned from. */
-function wasSaid(box: Box, key: string): boolean {
-  return box.ancestors.some((sources) => sources.wasSaid(key));
 }
 
 /** Records as the cloud keeps them against what was committed; and as many rows in the tier as numbers held. */

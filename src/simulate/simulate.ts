@@ -58,8 +58,8 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       await story.tell(steps, from);
       await story.end();
       if (world.problems.length === 0) {
-        const { boxes, hasForked } = story;
-        await judge({ world, cloud, history, device: hex(DEVICE.device), boxes, hasForked });
+        const { boxes, said, hasForked } = story;
+        await judge({ world, cloud, history, device: hex(DEVICE.device), boxes, said, hasForked });
       }
     } catch (thrown) {
       world.problem(`the simulation itself failed: ${asError(thrown).stack}`);

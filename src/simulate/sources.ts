@@ -57,26 +57,19 @@ interface Message {
 export class Sources {
   readonly #world: World;
   readonly #random: Random;
-  readonly #name: string;
-  /** No two readings are the same. */
-  readonly #keys = new Set<string>();
+  /** All that any plant of the story ever said: no two readings are the same. */
+  readonly #keys: Set<string>;
   /** Sent and not acknowledged. */
   readonly #unacknowledged: Message[] = [];
-  /** Readings of acknowledged messages: each must be somewhere. */
   #packetId = 0;
   #counter = 0n;
   isFlowing = true;
   poisons = false;
 
-  constructor(world: World, name: string) {
+  constructor(world: World, said: Set<string>) {
     this.#world = world;
-    this.#name = name;
+    this.#keys = said;
     this.#random = world.random.fork();
-  }
-
-  /** Every key that was ever handed to a pipeline. */
-  wasSaid(key: string): boolean {
-    return this.#keys.has(key);
   }
 
   /** For a process that has just started. Never rejects. */
@@ -185,10 +178,6 @@ export class Sources {
       // The broker has heard it; it will not send it again.
       feed.later(this.#random.exponential(5000), () => feed.release('broker', message.packetId));
     });
-  }
-
-  toString(): string {
-    return this.#name;
   }
 }
 

@@ -6,7 +6,7 @@ import { ambush, settings } from './chance.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import { Disk, type DiskRoom } from './disk.ts';
 import type { History } from './history.ts';
-import { Network, WEATHER, type Weather } from './network.ts';
+import { DOUBLE_MS_MAX, Network, WEATHER, type Weather } from './network.ts';
 import { checkLedger } from './oracle.ts';
 import type { Random } from './random.ts';
 import { Sources } from './sources.ts';
@@ -57,6 +57,8 @@ export class Story {
   readonly parts: StoryParts;
   readonly network: Network;
   readonly boxes: Box[] = [];
+  /** Every reading that any plant ever handed to a gateway. */
+  readonly said = new Set<string>();
   /** A history was rewound or doubled: what is gone with a replaced disk is not missed. */
   hasForked = false;
   readonly #random: Random;
@@ -78,7 +80,7 @@ export class Story {
     const { world, cloud, device } = this.parts;
     const name = `box${this.boxes.length + 1}`;
     const machine = new Machine(world, EPOCH_MS);
-    const sources = new Sources(world, name);
+    const sources = new Sources(world, this.said);
     const { network } = this;
     const box = new Box(name, { world, machine, sources, network, cloud, device, settings: this.#settings }, disk);
     this.boxes.push(box);
@@ -191,21 +193,13 @@ export class Story {
         box.crash();
         this.hasForked = true;
         box.disk = random.pick(this.#diskBackups).copy();
-        this.#mixAncestors();
         return box.startLater(3000);
       case 'clone':
         if (this.boxes.length >= BOXES_MAX) return;
         this.hasForked = true;
         this.#addBox(box.disk.copy()).startLater(1000);
-        this.#mixAncestors();
         return;
     }
-  }
-
-  /** From now on any disk may hold what any plant said. */
-  #mixAncestors(): void {
-    const all = this.boxes.map(({ parts }) => parts.sources);
-    for (const { ancestors } of this.boxes) ancestors.splice(0, ancestors.length, ...all);
   }
 
   /** What a person would find who looks at a stopped gateway. */
@@ -234,17 +228,24 @@ export class Story {
     await this.#restartAll();
     await this.#drained();
     if (this.#random.chance(0.25)) {
-      // The next answer after an hour brings a word on what is settled.
+      // The next answer an hour after the first brings a word on what is settled.
+      await this.#flow(10_000);
       await world.sleep(HOUR_MS * 1.01);
-      for (const { parts } of this.boxes) parts.sources.isFlowing = true;
-      await world.sleep(10_000);
-      for (const { parts } of this.boxes) parts.sources.isFlowing = false;
+      await this.#flow(10_000);
       await this.#drained();
     }
+    // Nothing of the bad times is under way any more.
+    await world.sleep(DOUBLE_MS_MAX * 2);
     // What the other gateway delivered meanwhile, each hears from the next hello.
     await this.#restartAll();
     await world.sleep(5000);
     await this.#drained();
+  }
+
+  async #flow(forMs: number): Promise<void> {
+    for (const { parts } of this.boxes) parts.sources.isFlowing = true;
+    await this.parts.world.sleep(forMs);
+    for (const { parts } of this.boxes) parts.sources.isFlowing = false;
   }
 
   async #restartAll(): Promise<void> {
