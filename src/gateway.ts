@@ -4,7 +4,7 @@
  */
 import { type CacheClient, HotTable, openCache } from './cache/index.ts';
 import type { Config } from './config/load.ts';
-import { asError, describe } from './errors.ts';
+import { type End, endAll, endPipeline, endUplink, type Stage } from './gateway-stop.ts';
 import { startWatch } from './gateway-watch.ts';
 import { type Hmi, startHmi } from './hmi/index.ts';
 import { liveView } from './hmi/live.ts';
@@ -18,8 +18,6 @@ import { CLOUD_TARGET, readUplinkKeys, startUplink, type Uplink } from './uplink
 
 export type { GatewayStatus } from './gateway-watch.ts';
 
-/** What is taken at the end and not yet sent gets this long; then it waits on the disk for the next start. */
-const DRAIN_MS = 4000;
 /** Last values are saved so often for a panel that looks after a crash; at an orderly end they are saved anyway. */
 const HOT_SAVE_MS = 60_000;
 
@@ -35,35 +33,33 @@ export interface GatewayOptions {
   readonly onReady: (facts: { readonly hmi?: string; readonly http?: string }) => void;
 }
 
-interface Stage {
-  stop(): Promise<void> | void;
-}
-
 /**
- * Runs until `stopped`. Returns when all that was taken is on disk and everything is closed.
+ * Runs until `stopped`, and ends within 10 s.
+ * @returns whether all that was taken is on disk and everything is closed.
  * @throws what a part could not start for; whatever fails the cache (a dead disk: nothing may be acknowledged any more).
  */
-export async function runGateway(config: Config, options: GatewayOptions): Promise<void> {
+export async function runGateway(config: Config, options: GatewayOptions): Promise<End> {
   const { logger, clock, random, version } = options;
   const startedMs = clock.wallMs();
   const metrics = new Metrics(true);
   const stages: Stage[] = [];
-  const started = <S extends Stage>(stage: S): S => {
-    stages.push(stage);
+  const started = <S extends Omit<Stage, 'name'>>(name: string, stage: S): S => {
+    stages.push({ name, stop: () => stage.stop() });
     return stage;
   };
   // What the parts before the pipeline have to tell it: alarms of the uplink, what a panel acknowledges.
   const late: { pipeline?: Pipeline } = {};
+  let end: End;
   try {
     // Built from the cloud backwards: nothing may flow before it has somewhere to go.
     const keys = config.uplink && readUplinkKeys(config.uplink.keys);
     const cache = await openCache(config.cache, {
       version,
-      targets: keys === undefined ? [] : [{ name: CLOUD_TARGET, required: true }],
+      targets: [{ name: CLOUD_TARGET, required: keys !== undefined, dormant: keys === undefined }],
       ...(keys === undefined ? {} : { device: keys.device }),
     });
-    started({ stop: () => cache.close() });
-    const hot = started(await keepHot(config, cache, clock)).table;
+    started('the cache', { stop: () => cache.close() });
+    const hot = started('the last values', await keepHot(config, cache, clock)).table;
     const registry = new TagRegistry(config.pipeline.tagsMax, (tag) => {
       cache.registerTag(tag);
       hot.register(tag);
@@ -74,10 +70,11 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     };
     const uplink =
       config.uplink && keys && startUplink(config.uplink, cache, { ...keys, clock, logger, random, onAlarm });
-    started({ stop: () => endUplink(uplink, cache, clock) });
+    if (uplink) started('the uplink', { stop: () => endUplink(uplink, cache, clock) });
     const acknowledge = (id: string, by: string) => late.pipeline?.acknowledge(id, by) ?? false;
     const gateway = config.gateway.id;
-    const hmi = started(await startHmi(config.hmi, liveView(registry, hot), { gateway, clock, logger, acknowledge }));
+    const panel = { gateway, clock, logger, acknowledge };
+    const hmi = started('the HMI', await startHmi(config.hmi, liveView(registry, hot), panel));
     hot.onStale((indexes) => hmi.changed(indexes));
     // Without a broker nobody looks, and the worker need not hand them over.
     const nameOf = (index: number) => registry.get(index)?.definition.name;
@@ -91,8 +88,10 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
       alarms: await cache.alarms(),
       sources: config.sources.map(({ name }) => name),
     });
-    late.pipeline = started(pipeline);
+    started('the pipeline', { stop: () => endPipeline(pipeline) });
+    late.pipeline = pipeline;
     const ingest = started(
+      'the sources',
       startIngest(config.sources, {
         ...{ gateway, registry, pipeline, cache, clock, random, logger, metrics },
         onState: (state) => {
@@ -102,24 +101,16 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
       }),
     );
     const seen = { config, version, startedMs, clock, logger, metrics, registry, cache, uplink, hmi, pipeline, ingest };
-    const { url } = started(await startWatch(seen));
+    const { url } = started('the status page', await startWatch(seen));
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
     options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });
     await Promise.race([aborted(options.stopped), cache.failed]);
   } finally {
     // Stopped from the drivers forwards: each stage drains into one that still runs.
-    for (const stage of stages.reverse()) await ended(stage, logger);
+    end = await endAll(stages, clock, logger);
   }
-}
-
-/** One stage that cannot end in order must not keep the others from it. */
-async function ended(stage: Stage, logger: Logger): Promise<void> {
-  try {
-    await stage.stop();
-  } catch (error) {
-    logger.error({ err: asError(error) }, `a part did not end in order: ${describe(error)}`);
-  }
+  return end;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -127,16 +118,8 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
-/** Sends what is still to be sent, as long as the cloud takes it, and lets go. */
-async function endUplink(uplink: Uplink | undefined, cache: CacheClient, clock: Clock): Promise<void> {
-  if (uplink === undefined) return;
-  await cache.committed();
-  await uplink.drain(clock.monoMs() + DRAIN_MS);
-  await uplink.stop();
-}
-
 /** The last values, saved now and then: after a restart a panel has something to show at once, marked stale. */
-async function keepHot(config: Config, cache: CacheClient, clock: Clock): Promise<Stage & { table: HotTable }> {
+async function keepHot(config: Config, cache: CacheClient, clock: Clock): Promise<{ table: HotTable; stop(): void }> {
   const table = new HotTable(clock, { ttlMs: config.cache.hotTtl });
   const saved = await cache.loadHot();
   if (saved !== undefined) table.load(saved);

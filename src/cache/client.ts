@@ -10,6 +10,7 @@ import {
   type Call,
   type CallArguments,
   type CallResult,
+  type Closed,
   type FromWorker,
   fromFacts,
   type ToWorker,
@@ -197,10 +198,14 @@ class Client implements CacheClient {
     if (this.#ended !== undefined) throw this.#ended;
     this.#flush();
     const id = this.#nextCall++;
-    const done = await this.#ask(id, { type: 'close', id });
+    // What the worker answers `close` with.
+    const { done, readings } = (await this.#ask(id, { type: 'close', id })) as Closed;
     await this.#worker.terminate();
-    if (done !== true)
-      throw new SluiceError('cache.full', 'retry', 'the last readings could not be committed: the disk is full');
+    if (done) return;
+    throw new SluiceError('cache.full', 'retry', `the cache is full: ${readings} readings were not committed`, {
+      hint: 'Bring the connection to the cloud back, raise cache.bytesMax, or free disk space.',
+      facts: { readings },
+    });
   }
 
   #call<C extends Call>(call: C, ...args: CallArguments<C>): Promise<CallResult<C>> {

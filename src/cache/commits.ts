@@ -67,6 +67,11 @@ export class Commits {
     return this.#prepared.length > 0;
   }
 
+  /** Readings prepared and not written. */
+  get readingsStuck(): number {
+    return this.#prepared.reduce((sum, { readings }) => sum + readings, 0);
+  }
+
   stats() {
     return {
       commits: this.#commits,

@@ -276,6 +276,8 @@ export class CacheCore {
     };
   }
 
+  /** Readings without room; after `close`, those that are lost. */
+  readonly readingsStuck = (): number => this.#commits.readingsStuck;
   /** Commits what is there and marks the end of this run as clean. @returns whether everything was written. */
   close(): boolean {
     try {

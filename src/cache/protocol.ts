@@ -44,6 +44,12 @@ export type ToWorker =
   | { readonly type: 'call'; readonly id: number; readonly call: Call; readonly args: readonly unknown[] }
   | { readonly type: 'close'; readonly id: number };
 
+/** What `close` is answered with: whether all is on disk, and how many readings are not. */
+export interface Closed {
+  readonly done: boolean;
+  readonly readings: number;
+}
+
 export type FromWorker =
   | { readonly type: 'ready'; readonly run: Uint8Array; readonly boot: Uint8Array }
   | { readonly type: 'committed'; readonly seq: number }

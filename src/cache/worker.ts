@@ -7,7 +7,7 @@ import { CacheCore } from './core.ts';
 import { openDatabase } from './database.ts';
 import { makeFolder } from './folder.ts';
 import { lockFolder } from './lock.ts';
-import { errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
+import { type Closed, errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
 import { SqliteStore } from './store-sqlite.ts';
 import { closedWindows, type Transferable } from './windows/closed.ts';
 
@@ -131,7 +131,8 @@ class CacheWorker {
       const done = this.core.close();
       if (done) post({ type: 'committed', seq: this.#seq });
       this.#release();
-      return done;
+      const closed: Closed = { done, readings: this.core.readingsStuck() };
+      return closed;
     });
     port?.close();
   }

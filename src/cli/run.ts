@@ -11,6 +11,9 @@ import type { Output } from './output.ts';
 import { stopSignal } from './stop-signal.ts';
 import { version } from './version.ts';
 
+/** Time for the last lines of the log to reach a slow reader. */
+const LINGER_MS = 100;
+
 export async function run(options: { readonly config: string }, output: Output): Promise<ExitCode> {
   const stopped = stopSignal();
   const config = load(options.config, output);
@@ -22,7 +25,7 @@ export async function run(options: { readonly config: string }, output: Output):
       { gateway: config.gateway.id, version: version(), config: config.file, pid: process.pid },
       'gateway starts',
     );
-    await runGateway(config, {
+    const { onDisk, leftBehind } = await runGateway(config, {
       logger,
       clock: systemClock,
       random: Math.random,
@@ -30,14 +33,18 @@ export async function run(options: { readonly config: string }, output: Output):
       stopped,
       onReady: (facts) => logger.info({ ready: true, ...facts }, 'gateway is up'),
     });
-    logger.info('gateway has ended: everything taken is on disk');
-    return Exit.fine;
+    const exit = onDisk ? Exit.fine : Exit.finding;
+    if (onDisk) logger.info('gateway has ended: everything taken is on disk');
+    else logger.error('gateway has ended, and not everything taken is on disk');
+    // What does not end by itself would keep the process for ever.
+    if (leftBehind) systemClock.after(LINGER_MS, () => process.exit(exit));
+    return exit;
   } catch (error) {
     const hint = isSluiceError(error) ? error.hint : undefined;
     logger.fatal({ err: asError(error), ...(hint === undefined ? {} : { hint }) }, `gateway stops: ${describe(error)}`);
     return Exit.finding;
   } finally {
-    log.flush();
+    await log.flush();
   }
 }
 

@@ -127,8 +127,9 @@ export class SourceRunner {
     const { pipeline, cache, registry } = this.#options;
     const { name } = this.#config;
     // What the last session delivered must be on disk before the list of what was committed is asked for.
-    await pipeline.durable();
-    const committed = await cache.receipts(name);
+    const { signal } = this.#stopping;
+    await unlessAborted(pipeline.durable(), signal);
+    const committed = await unlessAborted(cache.receipts(name), signal);
     let isFullKnown = false;
     return new SourceSink(name, registry, pipeline, committed, {
       tag: (index) => this.#tags.add(index),
@@ -240,6 +241,16 @@ export class SourceRunner {
       `the tag ${definition.name} does not fit: there are more tags than pipeline.tagsMax`,
     );
   }
+}
+
+/** A full cache may keep us for as long as the cloud is away: the end of the gateway does not wait for it. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
 
 function untilAborted(signal: AbortSignal): Promise<never> {

@@ -56,6 +56,11 @@ export class Outbox {
     this.#joined = new JoinedChunks(ROWS_JOINED_MAX, (index) => registry.kindOf(index) === 'text');
   }
 
+  /** Readings that the cache has not taken yet. */
+  get rows(): number {
+    return this.#joined.length + (this.#held?.chunk.length ?? 0);
+  }
+
   /** Whether a chunk of so many rows would be taken now. */
   hasRoom(rows: number): boolean {
     if (this.#held !== undefined || this.#failure !== undefined) return false;

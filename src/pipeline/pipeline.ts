@@ -170,14 +170,18 @@ export class Pipeline {
     return this.#reasons;
   }
 
-  /** Hands over what still waits, as far as the cache takes it in time. Nothing may be pushed afterwards. */
-  async stop(): Promise<void> {
+  /**
+   * Hands over what still waits, as far as the cache takes it in time. Nothing may be pushed afterwards.
+   * @returns how many readings it did not take.
+   */
+  async stop(): Promise<number> {
     this.#sourceAlarms.stop();
     const timeUp = new AbortController();
     const handedOver = this.#outbox.emptied().catch(() => {}); // a broken cache is reported by itself
     await Promise.race([handedOver, sleep(this.#options.clock, STOP_MS, timeUp.signal).catch(() => {})]);
     timeUp.abort();
     this.#outbox.stop();
+    return this.#outbox.rows;
   }
 
   #rejectRow(source: string, chunk: Chunk, row: number, reason: RejectReason): void {

@@ -31,6 +31,11 @@ async function opened(more: Record<string, unknown> = {}): Promise<CacheClient> 
   return client;
 }
 
+/** Resolves when a commit failed for want of room. */
+async function fullOf(client: CacheClient): Promise<void> {
+  while (!(await client.stats()).full) await client.stats();
+}
+
 describe('the client', () => {
   test('takes a chunk, says when it is on disk, and delivers it', async () => {
     const client = await opened();
@@ -142,6 +147,19 @@ describe('the client', () => {
     expect(reader.runs()[0]?.clean).toBe(true);
     reader.close();
   });
+
+  test('says how many readings were lost when there was no room for the last ones', async () => {
+    const client = await opened({ bytesMax: '16MB', windows: [] });
+    const rows = Array.from({ length: 60_000 }, (_, i): [number, number, number] => [0, START_MS + i, Math.random()]);
+    let committed = 0;
+    let isFull = false;
+    for (; !isFull && committed < 80; committed += isFull ? 0 : 1) {
+      client.append({ chunk: chunk(rows) });
+      await Promise.race([client.committed(), fullOf(client).then(() => (isFull = true))]);
+    }
+    cache = undefined;
+    await expect(client.close()).rejects.toMatchObject({ code: 'cache.full', facts: { readings: 60_000 } });
+  }, 30_000);
 
   test('is readable by its owner only', async () => {
     const client = await opened();

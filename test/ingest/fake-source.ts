@@ -139,6 +139,8 @@ export class Surroundings {
   duplicates = 0;
   pressed = false;
   full = false;
+  /** Nothing becomes durable any more. */
+  stuck = false;
   durables = 0;
   committed: Receipt[] = [];
   readonly released: number[] = [];
@@ -166,6 +168,7 @@ export class Surroundings {
         pressed: () => this.pressed,
         durable: async () => {
           this.durables++;
+          if (this.stuck) await new Promise(() => {});
         },
       },
     };

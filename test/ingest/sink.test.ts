@@ -71,10 +71,20 @@ describe('a listening source', () => {
     const { receipts } = await listen();
     // What earlier sessions pushed is made durable before the list is read.
     expect(around.durables).toBe(1);
+    expect(receipts.unseen()).toEqual([7]);
     expect([receipts.seen(7, 'bb'), receipts.seen(7, 'aa'), receipts.seen(7, 'aa')]).toEqual([false, true, false]);
+    expect(receipts.unseen()).toEqual([]);
     expect(around.duplicates).toBe(1);
     receipts.clear();
     expect(around.cleared).toBe(1);
+  });
+
+  test('ends with the gateway, also while it waits for a cache that has no room', async () => {
+    around.stuck = true;
+    ingest = around.run(device.source('broker', [], 'listen'));
+    await settled();
+    await ingest.stop();
+    expect(device.opens).toBe(0);
   });
 
   test('does not call durable what the cache had no room for', async () => {
