@@ -66,6 +66,8 @@ export interface PollSession extends Session {
 export interface Receipts {
   /** Whether exactly this message was committed before and may come again: acknowledge it, push nothing. Matches once. */
   seen(packetId: number, digest: string): boolean;
+  /** Packet ids that were committed before this session and that `seen` has not matched. */
+  unseen(): readonly number[];
   /** Kept in the same commit as what is delivered next. */
   add(packetId: number, digest: string): void;
   /** The acknowledgement of these has certainly arrived. */

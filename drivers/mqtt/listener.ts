@@ -80,9 +80,8 @@ export class Listener {
   endResumption(): void {
     if (!this.#resuming) return;
     this.#resuming = false;
-    const gone: number[] = [];
-    for (let id = 1; id < PACKET_IDS; id++) if (this.#heard[id] === 0) gone.push(id);
-    this.#options.sink.receipts.release(gone);
+    const { receipts } = this.#options.sink;
+    receipts.release(receipts.unseen().filter((id) => this.#heard[id] === 0));
   }
 
   /** The PUBACK with this id has been sent: the broker may use the id for a new message. */

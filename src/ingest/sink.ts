@@ -43,6 +43,7 @@ export class SourceSink implements ListenSink {
     this.#open = new Map(committed.map((receipt) => [receipt.packetId, receipt.digest]));
     this.receipts = {
       seen: (packetId, digest) => this.#seen(packetId, digest),
+      unseen: () => [...this.#open.keys()],
       add: (packetId, digest) => {
         this.#added.push({ source, packetId, digest });
       },

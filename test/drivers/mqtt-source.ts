@@ -21,6 +21,7 @@ export class KeptReceipts {
     const open = new Map(this.kept);
     return {
       seen: (packetId, digest) => open.get(packetId) === digest && open.delete(packetId),
+      unseen: () => [...open.keys()],
       add: (packetId, digest) => {
         this.kept.set(packetId, digest);
       },
