@@ -2,8 +2,8 @@
  * One writer a cache: an exclusive lock of the kernel's on a file of its own, held while the process lives and gone with
  * it, however it ends. Nothing stale can be left behind. Who holds it stands beside it in plain text, for messages only.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { codeOf, SluiceError } from '../errors.ts';
 import { FILE_MODE, HOLDER_FILE, LOCK_FILE } from './folder.ts';
@@ -42,10 +42,11 @@ export interface CacheHolder {
   readonly pid: number | undefined;
 }
 
-/** Who writes this cache now; undefined when nobody does. For looking only: asks the kernel's lock and takes none. */
+/** @param path the cache's folder, or the file in it. Who writes this cache now; undefined when nobody does. For looking only: asks the kernel's lock and takes none. */
 export function cacheHolder(path: string): CacheHolder | undefined {
+  const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === false ? dirname(path) : path;
   try {
-    const db = new Database(join(path, LOCK_FILE), { readonly: true, fileMustExist: true, timeout: 0 });
+    const db = new Database(join(folder, LOCK_FILE), { readonly: true, fileMustExist: true, timeout: 0 });
     try {
       db.prepare('SELECT count(*) FROM sqlite_master').get();
     } finally {
@@ -54,7 +55,7 @@ export function cacheHolder(path: string): CacheHolder | undefined {
     return undefined;
   } catch (error) {
     if (!codeOf(error).startsWith('SQLITE_BUSY')) return undefined;
-    const pid = Number(/^pid (\d+)$/.exec(holder(join(path, HOLDER_FILE)))?.[1]);
+    const pid = Number(/^pid (\d+)$/.exec(holder(join(folder, HOLDER_FILE)))?.[1]);
     return { pid: Number.isInteger(pid) ? pid : undefined };
   }
 }

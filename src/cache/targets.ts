@@ -11,6 +11,11 @@ export interface TargetConfig {
   readonly name: string;
   /** A reading is kept until every required target has it. */
   readonly required: boolean;
+  /**
+   * Not configured now. What waits for it stays as long as there is room: a section that was taken out for an hour, or by
+   * mistake, must cost nothing. One that was never there is not begun.
+   */
+  readonly dormant?: boolean;
 }
 
 /** Inside a transaction. A new target gets what is still kept; one that is gone has its pending readings written off. */
@@ -18,8 +23,9 @@ export function followTargets(store: BlockStore, book: TargetBook, configured: r
   for (const row of book.active()) {
     if (!configured.some(({ name }) => name === row.name)) remove(store, book, row);
   }
-  for (const { name, required } of configured) {
+  for (const { name, required, dormant } of configured) {
     const known = book.find(name);
+    if (dormant === true && (known === undefined || known.removed)) continue;
     if (known === undefined)
       add(store, book, {
         bit: book.freeBit(),

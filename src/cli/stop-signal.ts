@@ -11,6 +11,8 @@ export function stopSignal(): AbortSignal {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', () => controller.abort());
+  // The terminal was closed.
+  process.on('SIGHUP', () => controller.abort());
   process.once('disconnect', () => controller.abort());
   // The channel to a parent must not keep the process alive when everything else has ended.
   process.channel?.unref();

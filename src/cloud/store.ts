@@ -1,4 +1,6 @@
 /** All that is kept, over one database. */
+import { type Lock, lockFolder } from '../cache/lock.ts';
+import { SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Catalog } from './catalog.ts';
 import { CloudAlarms } from './cloud-alarms.ts';
@@ -23,9 +25,23 @@ export interface Store {
   close(): void;
 }
 
-/** @throws cloud.data_unusable, cloud.schema_newer */
+/** Two receivers on one store would each believe that they alone decide what is new. */
+function lockData(dataDir: string, db: Db): Lock {
+  try {
+    return lockFolder(dataDir);
+  } catch (cause) {
+    db.close();
+    throw new SluiceError('cloud.data_locked', 'stop', `another receiver uses ${dataDir}`, {
+      cause,
+      hint: 'Stop it first, or give this one a --data of its own.',
+    });
+  }
+}
+
+/** @throws cloud.data_unusable, cloud.data_locked, cloud.schema_newer */
 export function openStore(dataDir: string, clock: Clock): Store {
   const db = openDatabase(dataDir);
+  const lock = lockData(dataDir, db);
   const catalog = new Catalog(db);
   const ranges = new RangesStore(db);
   const cloudAlarms = new CloudAlarms(db);
@@ -47,6 +63,7 @@ export function openStore(dataDir: string, clock: Clock): Store {
     close() {
       tier.close();
       db.close();
+      lock.release();
     },
   };
 }

@@ -20,6 +20,7 @@ import {
   verdict,
 } from './oracle.ts';
 import { type DemoFolder, demoFolder, freePorts, Parts } from './parts.ts';
+import { killAll } from './process.ts';
 
 const LOOK_MS = 1000;
 /** With an outage the backlog needs a moment to drain before the end is the end. */
@@ -77,6 +78,11 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
     seed: options.seed,
     onDied: (error) => died.abort(error),
   });
+  const atOnce = () => {
+    killAll();
+    folder.remove();
+  };
+  process.once('exit', atOnce);
   const fromMs = options.clock.wallMs();
   try {
     await parts.startPlant();
@@ -89,6 +95,7 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
   } finally {
     await parts.stopAll();
     folder.remove();
+    process.off('exit', atOnce);
   }
 }
 

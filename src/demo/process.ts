@@ -24,6 +24,14 @@ export interface PartOptions {
   readonly onDied?: (error: SluiceError) => void;
 }
 
+/** Every part that runs, from its first moment on. */
+const running = new Set<ChildProcess>();
+
+/** When the demo itself ends at once (a second Ctrl-C) no part may stay behind. */
+export function killAll(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
 export class Part {
   readonly name: string;
   /** What its ready line said. */
@@ -60,12 +68,17 @@ export class Part {
       // A Ctrl-C at the terminal goes to the whole foreground group; the parts are to be stopped in order, by us.
       detached: true,
     });
+    running.add(child);
     const log = createWriteStream(options.logFile, { flags: 'a' });
     const last: string[] = [];
     const exited = new Promise<number>((resolve) => {
-      child.once('error', () => resolve(-1));
+      child.once('error', () => {
+        running.delete(child);
+        resolve(-1);
+      });
       child.once('close', (code, signal) => {
         log.end();
+        running.delete(child);
         resolve(signal === null ? (code ?? -1) : -1);
       });
     });

@@ -17,10 +17,15 @@ export async function startPlantBroker(options: { host?: string; port?: number }
   const server = createServer({ noDelay: true }, (socket) => {
     aedes.handle(socket);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve);
-  });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve);
+    });
+  } catch (error) {
+    await new Promise<void>((resolve) => aedes.close(resolve));
+    throw error;
+  }
   const address = server.address();
   return {
     port: typeof address === 'object' && address !== null ? address.port : 0,

@@ -1,4 +1,5 @@
 /** The whole simulated plant: the model, its Modbus server, its MQTT broker with ten sensors, and the truth about it all. */
+import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import { startPlantBroker } from './broker.ts';
 import { startModbusPlant } from './modbus.ts';
@@ -56,9 +57,13 @@ export async function startPlant(options: PlantOptions): Promise<Plant> {
     });
     stages.push(() => truth.close());
     return { modbusPort: modbus.port, mqttPort: broker.port, truthUrl: truth.url, stop };
-  } catch (error) {
+  } catch (cause) {
     await stop();
-    throw error;
+    if (codeOf(cause) !== 'EADDRINUSE') throw cause;
+    throw new SluiceError('plant.listen_failed', 'stop', 'the simulated plant cannot listen: a port is taken', {
+      cause,
+      hint: 'Another plant may run. Choose other ports with --modbus-port and --mqtt-port; 0 takes a free one.',
+    });
   }
 }
 

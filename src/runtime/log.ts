@@ -3,6 +3,7 @@
  * telling name, are replaced in the finished line, wherever they stand in it (messages and stack traces included).
  */
 import { type Logger, pino } from 'pino';
+import { systemClock } from './clock.ts';
 
 export type { Logger } from 'pino';
 
@@ -21,12 +22,14 @@ export interface Log {
   readonly logger: Logger;
   /** Lines thrown away because the output took none for too long. */
   dropped(): number;
-  /** Writes what is left, synchronously: the last thing before the process ends. */
-  flush(): void;
+  /** Writes what is left, as far as somebody reads it: the last thing before the process ends. */
+  flush(): Promise<void>;
 }
 
 /** A stopped terminal or a full pipe must stop neither the gateway nor eat its memory: beyond this, lines are dropped. */
 const WAITING_BYTES_MAX = 1024 * 1024;
+/** A reader that has stopped reading gets no longer than this at the end. */
+const FLUSH_MS = 1000;
 const STDOUT = 1;
 
 export const HIDDEN = '[secret]';
@@ -42,7 +45,9 @@ export async function openLog(options: LogOptions, secrets: Iterable<string> = [
   const isPretty =
     options.format === 'pretty' || (options.format === 'auto' && output === undefined && process.stdout.isTTY === true);
   const sink =
-    output === undefined ? openStdout() : { write: (line: string) => output.write(line), dropped: () => 0, flush() {} };
+    output === undefined
+      ? openStdout()
+      : { write: (line: string) => output.write(line), dropped: () => 0, flush: async () => {} };
   const print = isPretty ? await prettyPrinter(output === undefined) : (line: string) => line;
   const logger = pino(
     {
@@ -59,19 +64,28 @@ export async function openLog(options: LogOptions, secrets: Iterable<string> = [
 function openStdout() {
   const destination = pino.destination({ dest: STDOUT, sync: false, maxLength: WAITING_BYTES_MAX });
   let dropped = 0;
+  let isGone = false;
   destination.on('drop', () => dropped++);
   // Whoever read our output is gone (EPIPE): that is no reason to stop measuring.
-  destination.on('error', () => dropped++);
+  destination.on('error', () => {
+    dropped++;
+    isGone = true;
+  });
   return {
     write: (line: string) => void destination.write(line),
     dropped: () => dropped,
-    flush() {
-      try {
-        destination.flushSync();
-      } catch {
-        // Nothing is left to tell it to.
-      }
-    },
+    // Not flushSync: to a reader that is gone it tries for ever.
+    flush: () =>
+      new Promise<void>((resolve) => {
+        if (isGone) return resolve();
+        const timer = systemClock.after(FLUSH_MS, resolve);
+        const done = () => {
+          timer.cancel();
+          resolve();
+        };
+        destination.once('error', done);
+        destination.flush(done);
+      }),
   };
 }
 

@@ -324,6 +324,32 @@ describe('a cache at its size', () => {
 
 describe('targets', () => {
   const cloud = { name: 'cloud', required: true };
+  test('keep what waits for an uplink that was taken out of the configuration, and deliver it when it is back', () => {
+    const asleep = { name: 'cloud', required: false, dormant: true };
+    let core = open(place.path, { targets: [cloud] });
+    core.add({ chunk: chunk(noise(0, 100)) });
+    core.commit();
+    core.close();
+    core = open(place.path, { targets: [asleep] });
+    core.add({ chunk: chunk(noise(0, 50)) });
+    core.commit();
+    expect(core.stats().ledger.targets.cloud?.plc).toMatchObject({ forgotten: 0, pending: 150 });
+    core.close();
+    core = open(place.path, { targets: [cloud] });
+    expect(core.stats().ledger.targets.cloud?.plc).toMatchObject({ forgotten: 0, pending: 150 });
+    drain(core, far);
+    expect(account(core)).toMatchObject({ delivered: 150, pending: 0 });
+    core.close();
+  });
+
+  test('begin no account for an uplink that was never there', () => {
+    const core = open(place.path, { targets: [{ name: 'cloud', required: false, dormant: true }] });
+    core.add({ chunk: chunk(noise(0, 10)) });
+    core.commit();
+    expect(core.stats().ledger.targets).toEqual({});
+    core.close();
+  });
+
   test('that are new get what is kept; those that go are written off', () => {
     let core = open(place.path, { targets: [] });
     core.add({ chunk: chunk(noise(0, 100)) });

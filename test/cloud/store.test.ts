@@ -29,6 +29,13 @@ const someRange = fc
   .tuple(fc.integer({ min: 1, max: ROWS }), fc.integer({ min: 1, max: ROWS }))
   .map(([a, b]): Range => ({ from: Math.min(a, b), to: Math.max(a, b) }));
 
+test('a second receiver on the same data is refused, and the first goes on', () => {
+  expect(() => openStore(folder, standing())).toThrow('another receiver uses');
+  expect(store.receiver).toBeDefined();
+  store.close();
+  store = openStore(folder, standing());
+});
+
 test('any cutting, repeating and reordering of the same rows gives the same content, each row once', async () => {
   const keys = generateCloudKey();
   const all = columnsOf(block(polls(ROWS / 5), 1));
