@@ -49,6 +49,6 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
     );
     return Exit.finding;
   } finally {
-    log.flush();
+    await log.flush();
   }
 }
