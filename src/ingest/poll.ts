@@ -1,8 +1,9 @@
 /** Asks one poll session, round after round, until the connection is gone. */
 import type { GroupFault, GroupPlan, PollSession } from '../driver.ts';
 import { asError, SluiceError } from '../errors.ts';
-import { type Chunk, ChunkBuilder, Quality } from '../reading.ts';
+import { ChunkBuilder } from '../reading.ts';
 import { type Clock, sleep } from '../runtime/clock.ts';
+import type { BadMarks } from './bad-marks.ts';
 import type { PipelinePort } from './ports.ts';
 import type { Schedule } from './schedule.ts';
 import type { StateKeeper } from './state.ts';
@@ -24,6 +25,7 @@ export interface PollRound {
   readonly schedule: Schedule;
   readonly units: Units;
   readonly state: StateKeeper;
+  readonly marks: Pick<BadMarks, 'mark' | 'before'>;
   /** A round came back. */
   readonly onAnswer: () => void;
 }
@@ -59,13 +61,17 @@ async function readOnce(
   out: ChunkBuilder,
   life: AbortSignal,
 ): Promise<readonly number[]> {
-  const { source, clock, pipeline, schedule, units, state } = round;
+  const { source, clock, pipeline, schedule, units, state, marks } = round;
   let faults: readonly GroupFault[];
   try {
     faults = await readWithin(session, groups, out, round, life);
   } finally {
     // What was read before the connection broke is as true as any.
-    if (out.length > 0) pipeline.push(source, out.take());
+    if (out.length > 0) {
+      const chunk = out.take();
+      marks.before(chunk);
+      pipeline.push(source, chunk);
+    }
   }
   state.count('reads');
   const nowMs = clock.monoMs();
@@ -76,13 +82,7 @@ async function readOnce(
     const ids = units.groupsOf(unit);
     if (isDown) {
       state.unitDown(unit, error);
-      pipeline.push(
-        source,
-        allBad(
-          ids.flatMap((id) => round.indexes[id] ?? []),
-          clock.wallMs(),
-        ),
-      );
+      marks.mark(ids.flatMap((id) => round.indexes[id] ?? []));
     } else {
       state.unitUp(unit);
       back.push(...ids.filter((id) => !groups.includes(id)));
@@ -127,11 +127,4 @@ function readWithin(
       (thrown) => end(() => reject(controller.signal.aborted ? controller.signal.reason : asError(thrown))),
     );
   });
-}
-
-/** One `bad/comm_error` reading of each tag. */
-export function allBad(indexes: readonly number[], atMs: number): Chunk {
-  const out = new ChunkBuilder(Math.max(1, indexes.length), Math.max(1, indexes.length));
-  for (const index of indexes) out.push(index, atMs, 0, Quality.commError);
-  return out.take();
 }

@@ -11,7 +11,7 @@ export interface TagPort {
 }
 
 export interface PipelinePort {
-  /** False when there was no room: nothing was taken. */
+  /** False when there was no room: nothing of it is kept, though it was shown. */
   push(source: string, chunk: Chunk, receipts?: readonly Receipt[]): boolean;
   reject(source: string, subject: string, original: Uint8Array | string, reason: string): void;
   duplicate(source: string): void;

@@ -8,7 +8,8 @@ import type { DriverContext, ListenSession, PollSession } from '../driver.ts';
 import { asError, SluiceError } from '../errors.ts';
 import type { TagDefinition } from '../reading.ts';
 import { sleep } from '../runtime/clock.ts';
-import { allBad, pollUntilLost } from './poll.ts';
+import { BadMarks } from './bad-marks.ts';
+import { pollUntilLost } from './poll.ts';
 import type { IngestOptions } from './ports.ts';
 import { Reconnect } from './reconnect.ts';
 import { Schedule } from './schedule.ts';
@@ -29,6 +30,7 @@ export class SourceRunner {
   readonly #tags: Set<number>;
   readonly #units: Units;
   readonly #state: StateKeeper;
+  readonly #marks: BadMarks;
   readonly #reconnect: Reconnect;
   readonly #stopping = new AbortController();
   #done: Promise<void> = Promise.resolve();
@@ -42,6 +44,7 @@ export class SourceRunner {
     this.#tags = new Set(this.#indexes.flat());
     this.#units = new Units(groups, options.random);
     this.#reconnect = new Reconnect(options.random);
+    this.#marks = new BadMarks(config.name, options.pipeline, options.clock);
     const onState = options.onState ?? (() => {});
     this.#state = new StateKeeper(config.name, driver, this.#units.names, options.clock, options.logger, onState);
   }
@@ -58,6 +61,7 @@ export class SourceRunner {
   async stop(): Promise<void> {
     this.#stopping.abort(new SluiceError('ingest.stopped', 'stop', 'the gateway stops'));
     await this.#done;
+    this.#marks.stop();
   }
 
   async #run(): Promise<void> {
@@ -68,7 +72,7 @@ export class SourceRunner {
         await this.#live();
       } catch (thrown) {
         if (signal.aborted) return;
-        if (this.#state.lost(thrown)) this.#markBad();
+        if (this.#state.lost(thrown)) this.#marks.mark([...this.#tags]);
       }
       await sleep(clock, this.#reconnect.nextMs(), signal).catch(() => {}); // the loop's condition says the rest
     }
@@ -113,6 +117,7 @@ export class SourceRunner {
       ),
       units: this.#units,
       state: this.#state,
+      marks: this.#marks,
       // Not before: a device that takes connections and then says nothing is down all the while.
       onAnswer: () => {
         this.#reconnect.proven();
@@ -142,6 +147,7 @@ export class SourceRunner {
           );
         isFullKnown = true;
       },
+      delivering: (chunk) => this.#marks.before(chunk),
       delivered: () => {
         this.#state.count('reads');
         this.#reconnect.proven();
@@ -210,11 +216,6 @@ export class SourceRunner {
     const closed = session.close().catch(() => {});
     await Promise.race([closed, sleep(this.#options.clock, CLOSE_TIMEOUT_MS, timeUp.signal).catch(() => {})]);
     timeUp.abort();
-  }
-
-  #markBad(): void {
-    const { clock, pipeline } = this.#options;
-    if (this.#tags.size > 0) pipeline.push(this.#config.name, allBad([...this.#tags], clock.wallMs()));
   }
 
   #context(): DriverContext {

@@ -3,7 +3,7 @@ import type { Receipt } from '../cache/types.ts';
 import { type TagFields, tagFieldsSchema } from '../config/fields.ts';
 import type { ListenSink, Receipts } from '../driver.ts';
 import { SluiceError } from '../errors.ts';
-import { ChunkBuilder, type TagDefinition } from '../reading.ts';
+import { type Chunk, ChunkBuilder, type TagDefinition } from '../reading.ts';
 import type { PipelinePort, TagPort } from './ports.ts';
 
 const DEFAULT_FIELDS: TagFields = tagFieldsSchema.parse({});
@@ -12,6 +12,8 @@ export interface SinkEvents {
   /** A tag of this source, known from the start or new. */
   tag(index: number): void;
   tagRefused(name: string): void;
+  /** Before these readings are pushed. */
+  delivering(chunk: Chunk): void;
   delivered(): void;
 }
 
@@ -76,6 +78,7 @@ export class SourceSink implements ListenSink {
     this.#added = [];
     // A session that was given up may still speak; what it says comes again over the next one.
     if (this.#isClosed) return;
+    this.#events.delivering(chunk);
     if (!this.#pipeline.push(this.#source, chunk, receipts)) this.#wasRefused = true;
     this.#events.delivered();
   }

@@ -1,16 +1,16 @@
 /**
  * What every reading passes between its driver and the cache, in one direction and without waiting:
  *
- *   push → validate → hot → alarms → deadband → HMI → outbox → cache
+ *   push → validate → hot → alarms → HMI → deadband → outbox → cache
  *
- * Each step works in place on the chunk's columns. Hot values and alarms come before the deadband: they see every valid
- * reading; the deadband only marks what the journal leaves out.
+ * Each step works in place on the chunk's columns. Hot values, alarms and the HMI come first: they see every valid reading,
+ * whether there is room for it on the disk or not; the deadband only marks what the journal leaves out.
  *
  * Counted for each source: received = rejected + duplicate + thinned + accepted. The cache counts what it accepts; the
  * others travel with the readings they belong to, into the same commit.
  *
  * Full: sources ask `pressed` before they read a device. A chunk that comes all the same when the cache is at its cap is
- * refused whole: counted as received and rejected, and `push` says so, so that nobody acknowledges it.
+ * seen by them and kept by nobody: counted as received and rejected, and `push` says so, so that nobody acknowledges it.
  */
 import type { AlarmRow, CacheClient, Receipt } from '../cache/types.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
@@ -79,29 +79,30 @@ export class Pipeline {
   /**
    * The chunk is gone for the caller.
    * @param receipts kept in the same commit as these readings.
-   * @returns false when there was no room: nothing of it was taken.
+   * @returns false when there was no room: nothing of it is kept.
    */
   push(source: string, chunk: Chunk, receipts: readonly Receipt[] = []): boolean {
     const { clock, hot, hmi } = this.#options;
     const received = chunk.length;
-    if (!this.#outbox.hasRoom(received)) {
-      this.#refuse(source, received);
-      return false;
-    }
     this.#columns.refresh();
     const time = timeLimits(clock.wallMs(), clock.synced(), this.#futureMaxMs);
     const valid = validate(chunk, this.#columns, time, (row, reason) => this.#rejectRow(source, chunk, row, reason));
-    let thinned = 0;
     if (valid.chunk.length > 0) {
       hot.update(valid.chunk);
       if ((valid.traits & Trait.alarm) !== 0) this.#limitAlarms.apply(valid.chunk);
-      if ((valid.traits & Trait.deadband) !== 0) thinned = this.#deadband.apply(valid.chunk);
       hmi?.changed(
         valid.chunk.length === valid.chunk.tag.length
           ? valid.chunk.tag
           : valid.chunk.tag.subarray(0, valid.chunk.length),
       );
     }
+    if (!this.#outbox.hasRoom(valid.chunk.length)) {
+      this.#accounts.add(source, { received, rejected: received });
+      this.#countReason('no_room', valid.chunk.length);
+      return false;
+    }
+    const isThinned = valid.chunk.length > 0 && (valid.traits & Trait.deadband) !== 0;
+    const thinned = isThinned ? this.#deadband.apply(valid.chunk) : 0;
     this.#outbox.readings(source, valid.chunk, { received, rejected: valid.rejected, thinned }, receipts);
     return true;
   }
@@ -190,11 +191,6 @@ export class Pipeline {
     const tag = this.#options.registry.get(chunk.tag[row] ?? 0);
     const subject = tag?.definition.name ?? `${source}/?`;
     this.#letters.keep(source, subject, originalOf(chunk, row, tag?.definition.type), reason);
-  }
-
-  #refuse(source: string, rows: number): void {
-    this.#accounts.add(source, { received: rows, rejected: rows });
-    this.#countReason('no_room', rows);
   }
 
   #countReason(reason: string, by = 1): void {

@@ -107,6 +107,36 @@ describe('a source that fails', () => {
     expect(around.states.map(({ state }) => state)).toEqual(['down', 'up']);
   });
 
+  test('is marked bad as soon as the cache has room for it, before anything else is said of its tags', async () => {
+    ingest = around.run(device.source('plc', [second('unit 1', 'a')]));
+    await around.pass(2_000);
+    device.refuses = true;
+    around.full = true;
+    around.pressed = true;
+    device.hangUp();
+    await around.pass(60_000);
+    expect(around.pushed.at(-1)?.qualities).toEqual([Quality.good]);
+    around.full = false;
+    around.pressed = false;
+    await around.pass(2_000);
+    expect(around.pushed.at(-1)?.qualities).toEqual([Quality.commError]);
+    device.refuses = false;
+    await around.pass(60_000);
+    expect(around.pushed.filter(({ qualities }) => qualities.includes(Quality.commError))).toHaveLength(1);
+  });
+
+  test('is not called bad late, when it was read again', async () => {
+    ingest = around.run(device.source('plc', [second('unit 1', 'a')]));
+    await around.pass(2_000);
+    around.full = true;
+    device.hangUp();
+    await around.pass(20_000);
+    expect(ingest.states()[0]).toMatchObject({ state: 'up' });
+    around.full = false;
+    await around.pass(3_000);
+    expect(around.pushed.every(({ qualities }) => qualities.every((quality) => quality === Quality.good))).toBe(true);
+  });
+
   test('marks its tags bad once when the connection is lost, and reads again over a new one', async () => {
     ingest = around.run(device.source('plc', [second('unit 1', 'a')]));
     await around.pass(2_000);

@@ -151,6 +151,25 @@ describe('what is refused', () => {
     expect(plant.cache.ledger()).toEqual({ received: 3, rejected: 1, duplicate: 0, thinned: 0, accepted: 2 });
   });
 
+  test('a chunk for which there is no room is shown all the same: values and alarms do not wait for the disk', () => {
+    const plant = new Plant();
+    const a = plant.tag('a', 'float64', { alarm: { hi: { limit: 10 } }, deadband: 1 });
+    plant.push({ tag: a, value: 1 });
+    plant.cache.uncommitted = plant.cache.uncommittedBytesMax;
+    expect(plant.push({ tag: a, value: 20 })).toBe(false);
+    expect(plant.shownAlarms.map(([, state]) => state)).toEqual(['raised']);
+    expect(plant.push({ tag: a, value: 0, quality: Quality.commError }, { tag: a, value: Number.NaN })).toBe(false);
+    expect(plant.hot.map(({ quality }) => quality)).toEqual([Quality.good, Quality.good, Quality.commError]);
+    expect(plant.shown).toHaveLength(3);
+    plant.cache.uncommitted = 0;
+    // The deadband goes by what is kept, not by what was refused.
+    expect(plant.push({ tag: a, value: 20 })).toBe(true);
+    plant.flush();
+    expect(plant.cache.rows().map(({ value }) => value)).toEqual([1, 20]);
+    expect(plant.cache.ledger()).toEqual({ received: 5, rejected: 3, duplicate: 0, thinned: 0, accepted: 2 });
+    expect(plant.pipeline.rejections().get('no_room')).toBe(2);
+  });
+
   test('a cache that is busy at the last moment gets it again, in order, with receipts not before their readings', () => {
     const plant = new Plant();
     const a = plant.tag('a');
