@@ -10,6 +10,9 @@
  *   since is left out: the id belongs to the later one, and a broker would take an early PUBACK for that.
  * - A PINGRESP tells that the broker has read what was written before its PINGREQ. The ids of PUBACKs confirmed that way are
  *   handed to `confirmed`, except those that the broker has used again since.
+ * - While more messages wait than the receive window holds, the socket is not read: memory stays bounded with a broker that
+ *   knows no such window (MQTT 3.1.1). A PINGRESP may be behind what is not read then, so `keptAlive` stands in for it. A broker
+ *   that keeps to the window is always read: a full window is no reason to miss its signs of life.
  * - What was not allowed dies with the connection: the broker sends those messages again.
  */
 import type { Socket } from 'node:net';
@@ -32,8 +35,10 @@ const DISCONNECT = Buffer.from([0xe0, 0]);
 export interface GateOptions {
   /** A longer payload arrives cut off, one byte longer than this at least. */
   readonly payloadBytesMax: number;
-  /** While so many messages wait for their acknowledgement nothing more is read. */
+  /** While more messages than these wait for their acknowledgement nothing more is read. */
   readonly receiveWindow: number;
+  /** The broker cannot show that it lives, because we do not read: take it as alive for another keep-alive. */
+  readonly keptAlive: () => void;
   /** An acknowledgement goes out. */
   readonly acknowledged: (packetId: number) => void;
   /** Acknowledgements that the broker has certainly read. */
@@ -78,7 +83,7 @@ export class AckGate extends Duplex {
     this.#waiting.push(packetId);
     this.#holders.set(packetId, this.#received);
     this.#unconfirmed.delete(packetId);
-    if (this.#waitingCount >= this.#options.receiveWindow) this.#socket.pause();
+    if (this.#waitingCount === this.#options.receiveWindow + 1) this.#onFull();
     return this.#received;
   }
 
@@ -96,7 +101,7 @@ export class AckGate extends Duplex {
       this.#waitingFrom = 0;
     }
     this.#acknowledge(ids);
-    if (this.#reading && this.#waitingCount < this.#options.receiveWindow) this.#socket.resume();
+    if (this.#reading && !this.#isFull) this.#socket.resume();
   }
 
   /** Asks the broker to confirm the acknowledgements sent so far, if there are any. */
@@ -137,9 +142,13 @@ export class AckGate extends Duplex {
     return this.#received - this.#allowed;
   }
 
+  get #isFull(): boolean {
+    return this.#waitingCount > this.#options.receiveWindow;
+  }
+
   override _read(): void {
     this.#reading = true;
-    if (this.#waitingCount < this.#options.receiveWindow) this.#socket.resume();
+    if (!this.#isFull) this.#socket.resume();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -189,12 +198,25 @@ export class AckGate extends Duplex {
       if (frame === undefined) break;
       const end = at + frame.headerBytes + frame.bodyBytes;
       if (end > bytes.length) break;
-      if (frame.type === PINGREQ) this.#pingsSent++;
+      if (frame.type === PINGREQ) this.#onPing();
       if (frame.type !== PUBACK) out.push(bytes.subarray(at, end));
       at = end;
     }
     this.#outbound = bytes.subarray(at);
     this.#send(out);
+  }
+
+  #onFull(): void {
+    this.#socket.pause();
+    if (this.#pingsAnswered === this.#pingsSent) return;
+    // Its answer will be late. The next PINGREQ of the client is now a keep-alive away, so the broker gets one from here.
+    this.#options.keptAlive();
+    this.ping();
+  }
+
+  #onPing(): void {
+    this.#pingsSent++;
+    if (this.#isFull) this.#options.keptAlive();
   }
 
   #acknowledge(ids: readonly number[]): void {

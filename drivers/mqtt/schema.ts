@@ -87,7 +87,7 @@ export const schema = z
     connectTimeout: durationFrom(100, '100ms').default(CONNECT_TIMEOUT_MS),
     /** MQTT 5: how long the broker keeps our session while we are away. MQTT 3.1.1 leaves that to the broker. */
     sessionExpiry: duration().default(SESSION_EXPIRY_MS),
-    /** Most QoS 1 messages that wait for the disk; then reading stops until some are committed. */
+    /** Most QoS 1 messages that wait for the disk. With MQTT 5 the broker knows; one that sends more is not read for a while. */
     receiveWindow: z.int().min(1).max(65_535).default(RECEIVE_WINDOW),
     /** A longer message is kept as a dead letter. */
     payloadMax: size()

@@ -88,6 +88,7 @@ class MqttSession implements ListenSession {
     this.#gate = new AckGate(this.#socket, {
       payloadBytesMax: config.payloadMax,
       receiveWindow: config.receiveWindow,
+      keptAlive: () => this.#client.reschedulePing(true),
       acknowledged: (packetId) => this.#listener.acknowledged(packetId),
       confirmed: (packetIds) => this.#listener.confirmed(packetIds),
     });
