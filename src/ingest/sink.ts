@@ -27,6 +27,8 @@ export class SourceSink implements ListenSink {
   /** Committed before and not matched yet. */
   readonly #open: Map<number, string>;
   #added: Receipt[] = [];
+  /** Receipts were delivered since durability was asked for last: what comes now may belong to them. */
+  #hasReceipts = false;
   #wasRefused = false;
   #isClosed = false;
 
@@ -79,13 +81,18 @@ export class SourceSink implements ListenSink {
     // A session that was given up may still speak; what it says comes again over the next one.
     if (this.#isClosed) return;
     this.#events.delivering(chunk);
-    if (!this.#pipeline.push(this.#source, chunk, receipts)) this.#wasRefused = true;
+    const isTaken = this.#pipeline.push(this.#source, chunk, receipts);
+    // A refused chunk without receipts, that nobody asked about, is over with the next one.
+    this.#wasRefused = !isTaken || (this.#wasRefused && this.#hasReceipts);
+    this.#hasReceipts ||= receipts.length > 0;
     this.#events.delivered();
   }
 
   durable(): Promise<void> {
-    if (!this.#wasRefused && !this.#isClosed) return this.#pipeline.durable();
+    const wasRefused = this.#wasRefused;
+    this.#hasReceipts = false;
     this.#wasRefused = false;
+    if (!wasRefused && !this.#isClosed) return this.#pipeline.durable();
     return Promise.reject(
       new SluiceError('ingest.no_room', 'retry', 'the cache is full: what was delivered last was not taken', {
         hint: 'free disk space, or wait until the cloud has taken the backlog',

@@ -99,6 +99,30 @@ describe('a listening source', () => {
     await expect(to.durable()).resolves.toBeUndefined();
   });
 
+  test('is not told that messages were lost when only what nobody asked for was', async () => {
+    const to = await listen();
+    around.full = true;
+    hear('qos0', 1);
+    to.deliver();
+    around.full = false;
+    to.receipts.add(7, 'aa');
+    hear('qos1', 1);
+    to.deliver();
+    await expect(to.durable()).resolves.toBeUndefined();
+    // Of one burst that went in several chunks each counts.
+    to.receipts.add(8, 'bb');
+    hear('qos1', 2);
+    to.deliver();
+    around.full = true;
+    hear('qos1', 3);
+    to.deliver();
+    around.full = false;
+    hear('qos1', 4);
+    to.deliver();
+    await expect(to.durable()).rejects.toMatchObject({ code: 'ingest.no_room' });
+    await expect(to.durable()).resolves.toBeUndefined();
+  });
+
   test('marks all it ever told of bad when the connection is lost, and ignores a session that is over', async () => {
     const old = await listen();
     hear('a', 1);
