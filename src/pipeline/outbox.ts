@@ -21,6 +21,7 @@ const ROWS_SMALL_MAX = 1024;
 const JOIN_MS = 50;
 /** tag 4, time 8, value 8, quality 1. */
 const ROW_BYTES = 21;
+/** From here on repeats are dropped, each time the list has doubled: each alarm is moved twice at most, on the average. */
 const ALARMS_WAITING_MAX = 10_000;
 
 type Counts = Readonly<Partial<Record<Outcome, number>>>;
@@ -37,6 +38,7 @@ export class Outbox {
   #released = new Map<string, number[]>();
   #cleared = new Set<string>();
   #alarms: AlarmRow[] = [];
+  #alarmsMax = ALARMS_WAITING_MAX;
   #timer: Timer | undefined;
   #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   /** Why the cache takes nothing any more. */
@@ -88,8 +90,10 @@ export class Outbox {
 
   alarm(row: AlarmRow): void {
     // A flapping alarm on a full disk: of each alarm only its last change is kept.
-    if (this.#alarms.length >= ALARMS_WAITING_MAX)
+    if (this.#alarms.length >= this.#alarmsMax) {
       this.#alarms = [...new Map(this.#alarms.map((each) => [each.id, each])).values()];
+      this.#alarmsMax = Math.max(ALARMS_WAITING_MAX, 2 * this.#alarms.length);
+    }
     this.#alarms.push(row);
     this.flushSoon();
   }
@@ -172,6 +176,7 @@ export class Outbox {
       return false;
     }
     this.#alarms = [];
+    this.#alarmsMax = ALARMS_WAITING_MAX;
     this.#receipts = [];
     this.#released = new Map();
     this.#cleared = new Set();
