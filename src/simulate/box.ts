@@ -32,6 +32,7 @@ export interface BoxParts {
   readonly cloud: SimulatedCloud;
   readonly device: DeviceKey;
   readonly settings: BoxSettings;
+  readonly onMarked: (box: Box) => void;
 }
 
 /** As `runGateway`: what is still to be sent gets so long. */
@@ -124,8 +125,9 @@ export class Box {
       world.log(`${name} ends: ${describe(error)}`);
       this.#died(name, clock);
     };
+    const onMarked = () => this.parts.onMarked(this);
     const { commitIntervalMs, uncommittedBytesMax } = settings;
-    const cache = new LocalCache({ core, clock, random, commitIntervalMs, uncommittedBytesMax, onFailed });
+    const cache = new LocalCache({ core, clock, random, commitIntervalMs, uncommittedBytesMax, onFailed, onMarked });
     const hot = new HotTable(clock, { ttlMs: 1000 });
     const registry = new TagRegistry(1000, (tag) => {
       cache.registerTag(tag);

@@ -23,6 +23,8 @@ export interface LocalCacheOptions {
   readonly uncommittedBytesMax: number;
   /** The disk failed: the process must end. */
   readonly onFailed: (error: Error) => void;
+  /** Something was marked as delivered. */
+  readonly onMarked: () => void;
 }
 
 type Method = (...args: never[]) => unknown;
@@ -95,11 +97,11 @@ export class LocalCache implements CacheClient {
   }
   loadHot = () => this.#call((core) => core.loadHot());
   cut = (request: CutRequest) => this.#call((core) => core.cut(request));
-  acknowledge: CacheClient['acknowledge'] = (id, answer) => this.#call((core) => core.acknowledge(id, answer));
+  acknowledge: CacheClient['acknowledge'] = (id, answer) => this.#marking((core) => core.acknowledge(id, answer));
   release: CacheClient['release'] = (id) => this.#call((core) => core.release(id));
   refuse: CacheClient['refuse'] = (id, reason) => this.#call((core) => core.refuse(id, reason));
   helloRuns: CacheClient['helloRuns'] = (target, page) => this.#call((core) => core.helloRuns(target, page));
-  hello: CacheClient['hello'] = ({ id, target }, answer) => this.#call((core) => core.hello({ id, target }, answer));
+  hello: CacheClient['hello'] = ({ id, target }, answer) => this.#marking((core) => core.hello({ id, target }, answer));
   forgetDictionary = (target: string) => this.#call((core) => core.forgetDictionary(target));
   alarms = () => this.#call((core) => core.alarms());
   backlog = (target: string) => this.#call((core) => core.backlog(target));
@@ -121,6 +123,14 @@ export class LocalCache implements CacheClient {
     });
     this.#ended = new SluiceError('cache.closed', 'stop', 'the cache has stopped');
     if (!done) throw new SluiceError('cache.full', 'retry', 'the last readings could not be committed');
+  }
+
+  #marking<T>(work: (core: CacheCore) => T): Promise<T> {
+    return this.#call((core) => {
+      const done = work(core);
+      this.#options.onMarked();
+      return done;
+    });
   }
 
   #call<T>(work: (core: CacheCore) => T): Promise<T> {

@@ -19,10 +19,17 @@ import type { World } from './world.ts';
 
 /** Of a gateway that does not run, or is between two events. */
 export function checkLedger(world: World, box: Box): void {
+  box.disk.read((store) => {
+    for (const problem of ledgerProblems(store)) world.problem(`${box.name}: ${problem}`);
+  });
+  checkMarks(world, box);
+}
+
+/** At every moment: a forged answer's marks may be gone again after the next hello. */
+export function checkMarks(world: World, box: Box): void {
   const { everHeld } = box.parts.cloud;
   box.disk.read((store) => {
-    for (const problem of [...ledgerProblems(store), ...markProblems(store, everHeld)])
-      world.problem(`${box.name}: ${problem}`);
+    for (const problem of markProblems(store, everHeld)) world.problem(`${box.name}: ${problem}`);
   });
 }
 

@@ -7,7 +7,7 @@ import type { SimulatedCloud } from './cloud.ts';
 import { Disk, type DiskRoom } from './disk.ts';
 import type { History } from './history.ts';
 import { DOUBLE_MS_MAX, Network, WEATHER, type Weather } from './network.ts';
-import { checkLedger } from './oracle.ts';
+import { checkLedger, checkMarks } from './oracle.ts';
 import type { Random } from './random.ts';
 import { Sources } from './sources.ts';
 import { Machine, type World } from './world.ts';
@@ -82,7 +82,12 @@ export class Story {
     const machine = new Machine(world, EPOCH_MS);
     const sources = new Sources(world, this.said);
     const { network } = this;
-    const box = new Box(name, { world, machine, sources, network, cloud, device, settings: this.#settings }, disk);
+    const onMarked = (marked: Box) => checkMarks(world, marked);
+    const box = new Box(
+      name,
+      { world, machine, sources, network, cloud, device, settings: this.#settings, onMarked },
+      disk,
+    );
     this.boxes.push(box);
     return box;
   }
