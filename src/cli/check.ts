@@ -1,9 +1,9 @@
 import { drivers } from '../../drivers/index.ts';
-import { type Finding, findingsOf, formatFinding } from '../config/findings.ts';
+import { type Finding, formatFinding } from '../config/findings.ts';
 import { jsonSchema } from '../config/json-schema.ts';
-import { type Config, loadConfig } from '../config/load.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import type { Output } from './output.ts';
+import { usableConfig } from './usable-config.ts';
 
 export interface CheckCommand {
   readonly config: string;
@@ -16,13 +16,12 @@ export async function check(options: CheckCommand, output: Output): Promise<Exit
     output.json(jsonSchema(drivers));
     return Exit.fine;
   }
-  const loaded = load(options.config);
-  if (Array.isArray(loaded)) {
-    if (options.json === true) output.json({ ok: false, findings: loaded });
-    else printFindings(options.config, loaded, output);
+  const { config, findings } = usableConfig(options.config);
+  if (config === undefined) {
+    if (options.json === true) output.json({ ok: false, findings });
+    else printFindings(options.config, findings, output);
     return Exit.usage;
   }
-  const config = loaded as Config;
   const facts = config.sources.map((source) => ({
     source: source.name,
     driver: source.driver,
@@ -42,16 +41,6 @@ export async function check(options: CheckCommand, output: Output): Promise<Exit
     config.uplink === undefined ? '  no uplink: readings stay on this disk' : `  delivers to ${config.uplink.url}`,
   );
   return Exit.fine;
-}
-
-function load(path: string): Config | Finding[] {
-  try {
-    return loadConfig(path, drivers);
-  } catch (thrown) {
-    const findings = findingsOf(thrown);
-    if (findings.length === 0) throw thrown;
-    return [...findings];
-  }
 }
 
 export function printFindings(file: string, findings: readonly Finding[], output: Output): void {

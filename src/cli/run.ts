@@ -1,6 +1,3 @@
-import { drivers } from '../../drivers/index.ts';
-import { findingsOf } from '../config/findings.ts';
-import { type Config, loadConfig } from '../config/load.ts';
 import { asError, describe, isSluiceError } from '../errors.ts';
 import { runGateway } from '../gateway.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -9,6 +6,7 @@ import { printFindings } from './check.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import type { Output } from './output.ts';
 import { stopSignal } from './stop-signal.ts';
+import { usableConfig } from './usable-config.ts';
 import { version } from './version.ts';
 
 /** Time for the last lines of the log to reach a slow reader. */
@@ -16,8 +14,11 @@ const LINGER_MS = 100;
 
 export async function run(options: { readonly config: string }, output: Output): Promise<ExitCode> {
   const stopped = stopSignal();
-  const config = load(options.config, output);
-  if (config === undefined) return Exit.usage;
+  const { config, findings } = usableConfig(options.config);
+  if (config === undefined) {
+    printFindings(options.config, findings, output);
+    return Exit.usage;
+  }
   const log = await openLog(config.log, config.secrets);
   const { logger } = log;
   try {
@@ -45,16 +46,5 @@ export async function run(options: { readonly config: string }, output: Output):
     return Exit.finding;
   } finally {
     await log.flush();
-  }
-}
-
-function load(file: string, output: Output): Config | undefined {
-  try {
-    return loadConfig(file, drivers);
-  } catch (thrown) {
-    const findings = findingsOf(thrown);
-    if (findings.length === 0) throw thrown;
-    printFindings(file, findings, output);
-    return undefined;
   }
 }

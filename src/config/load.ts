@@ -38,9 +38,22 @@ const FILE_BYTES_MAX = 32 * 1024 * 1024;
 /** More of one kind say nothing new. */
 const PLAN_FAULTS_MAX = 100;
 
-/** Throws a SluiceError `config.invalid` (a `ConfigInvalid` with all findings). */
-export function loadConfig(path: string, drivers: Iterable<Driver>, env: Environment = process.env): Config {
-  const { config, findings } = new Loading(path, drivers, env).run();
+export type { Fault } from './issues.ts';
+
+/** What else is wrong with it, by those who know: files that it names and that cannot be used. */
+export type Inspection = (config: Config) => readonly Fault[];
+
+/**
+ * @param inspect asked once the sections can be used; what it finds is reported with everything else.
+ * @throws SluiceError `config.invalid` (a `ConfigInvalid` with all findings).
+ */
+export function loadConfig(
+  path: string,
+  drivers: Iterable<Driver>,
+  env: Environment = process.env,
+  inspect: Inspection = () => [],
+): Config {
+  const { config, findings } = new Loading(path, drivers, env, inspect).run();
   if (config === undefined) throw new ConfigInvalid(findings);
   return config;
 }
@@ -51,7 +64,7 @@ export function checkConfig(
   drivers: Iterable<Driver>,
   env: Environment = process.env,
 ): readonly Finding[] {
-  return new Loading(path, drivers, env).run().findings;
+  return new Loading(path, drivers, env, () => []).run().findings;
 }
 
 class Loading {
@@ -59,13 +72,15 @@ class Loading {
   readonly #drivers: ReadonlyMap<string, Driver>;
   readonly #interpolation: Interpolation;
   readonly #schema: JsonSchema;
+  readonly #inspect: Inspection;
   readonly #findings: Finding[] = [];
   #yaml = new YamlText('');
   #value: unknown;
   /** Paths (as JSON) of strings whose value is not known: nothing more can be said of them. */
   readonly #unfilled = new Set<string>();
 
-  constructor(path: string, drivers: Iterable<Driver>, env: Environment) {
+  constructor(path: string, drivers: Iterable<Driver>, env: Environment, inspect: Inspection) {
+    this.#inspect = inspect;
     this.#file = resolve(path);
     this.#drivers = new Map([...drivers].map((driver) => [driver.name, driver]));
     this.#interpolation = new Interpolation(dirname(this.#file), env);
@@ -150,7 +165,10 @@ class Loading {
       });
     }
     const absolute = resolvePaths(this.#schema, sections, dirname(this.#file));
-    return { ...absolute, file: this.#file, sources: planned, secrets: [...this.#interpolation.secrets] };
+    const secrets = [...this.#interpolation.secrets];
+    const config = { ...absolute, file: this.#file, sources: planned, secrets };
+    for (const fault of this.#inspect(config)) this.#reportFilled(fault);
+    return config;
   }
 
   #checkSource(name: string, settings: unknown): SourceConfig | undefined {
@@ -203,10 +221,12 @@ class Loading {
     const result = schema.safeParse(value);
     if (result.success) return result.data;
     const keys = (at: Path) => keysAt(this.#schema, this.#value, at);
-    for (const fault of faultsOf(result.error.issues, this.#value, keys, path)) {
-      if (!this.#unfilled.has(JSON.stringify(fault.path))) this.#report(fault);
-    }
+    for (const fault of faultsOf(result.error.issues, this.#value, keys, path)) this.#reportFilled(fault);
     return undefined;
+  }
+
+  #reportFilled(fault: Fault): void {
+    if (!this.#unfilled.has(JSON.stringify(fault.path))) this.#report(fault);
   }
 
   #reportTag(source: Path, { tag, setting, reason, repeated }: TagFault, seen: Map<string, number>): void {

@@ -18,7 +18,7 @@ import { connectionOptions, Sender } from './send.ts';
 import type { HoldState, LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
 
 export type { OnAlarm } from './alarms.ts';
-export { readUplinkKeys } from './keyfiles.ts';
+export { readUplinkKeys, uplinkKeyFaults } from './keyfiles.ts';
 export type { LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
 
 /** The sealed link's name in marks and ledger. */

@@ -1,0 +1,34 @@
+/** The configuration as the gateway will use it: with the keys on this disk looked at, too, before anything is started. */
+import { drivers } from '../../drivers/index.ts';
+import { type Finding, findingsOf } from '../config/findings.ts';
+import { type Config, type Fault, loadConfig } from '../config/load.ts';
+import { describe, isSluiceError } from '../errors.ts';
+import { uplinkKeyFaults } from '../uplink/index.ts';
+
+interface Usable {
+  readonly config: Config;
+  readonly findings?: undefined;
+}
+interface Unusable {
+  readonly config?: undefined;
+  readonly findings: readonly Finding[];
+}
+
+/** @returns everything that is wrong with it, where something is. */
+export function usableConfig(file: string): Usable | Unusable {
+  try {
+    return { config: loadConfig(file, drivers, process.env, unusableKeys) };
+  } catch (thrown) {
+    const findings = findingsOf(thrown);
+    if (findings.length === 0) throw thrown;
+    return { findings };
+  }
+}
+
+function unusableKeys({ uplink }: Config): Fault[] {
+  if (uplink === undefined) return [];
+  return uplinkKeyFaults(uplink.keys).map(({ setting, error }) => {
+    const hint = isSluiceError(error) && error.hint !== undefined ? `; ${error.hint}` : '';
+    return { path: ['uplink', 'keys', setting], reason: `cannot be used: ${describe(error)}${hint}` };
+  });
+}
