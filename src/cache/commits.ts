@@ -67,7 +67,7 @@ export class Commits {
     return this.#prepared.length > 0;
   }
 
-  /** Readings prepared and not written. */
+  /** Readings prepared and not written, for want of room; at the end, those that are lost. */
   get readingsStuck(): number {
     return this.#prepared.reduce((sum, { readings }) => sum + readings, 0);
   }

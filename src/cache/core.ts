@@ -137,11 +137,7 @@ export class CacheCore {
     this.#commits.add(append);
   }
 
-  /**
-   * Everything added before is on disk when this returns `done`. Otherwise there is no room: it is kept and written by a
-   * later call.
-   * @throws cache.disk, cache.corrupt (stop): nothing may be acknowledged any more.
-   */
+  /** As `Commits.commit`: when it is not `done`, a later call is. @throws cache.disk, cache.corrupt (stop) */
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
     return this.#commits.commit();
   }
@@ -228,9 +224,13 @@ export class CacheCore {
   }
 
   hello(question: Pick<HelloQuestion, 'id' | 'target'>, answer: HelloAnswer): HelloOutcome {
-    const outcome = this.#commits.transact((now) =>
-      this.#hello.compare(this.targets.get(question.target), question.id, answer, now),
-    );
+    const target = this.targets.get(question.target);
+    const isStuck = this.#commits.stuck;
+    const compare = (now: Stamp) => this.#hello.compare(target, question.id, answer, now, isStuck);
+    // As for `acknowledge`: what the cloud holds makes room, and is noted without new numbers while there is none.
+    const outcome = isStuck
+      ? this.#store.transaction(() => compare(this.#commits.now()))
+      : this.#commits.transact(compare);
     this.#retention.marksChanged();
     return outcome;
   }
@@ -276,7 +276,6 @@ export class CacheCore {
     };
   }
 
-  /** Readings without room; after `close`, those that are lost. */
   readonly readingsStuck = (): number => this.#commits.readingsStuck;
   /** Commits what is there and marks the end of this run as clean. @returns whether everything was written. */
   close(): boolean {

@@ -80,8 +80,11 @@ export class Hello {
     };
   }
 
-  /** Inside a transaction. */
-  compare(target: TargetRow, id: string, answer: HelloAnswer, stamp: Stamp): HelloOutcome {
+  /**
+   * Inside a transaction.
+   * @param mayNotNumber no rows can be written now: what is lost at the target is left to the next question.
+   */
+  compare(target: TargetRow, id: string, answer: HelloAnswer, stamp: Stamp, mayNotNumber = false): HelloOutcome {
     const asked = this.#asked.get(id);
     if (asked === undefined)
       throw new SluiceError(
@@ -106,6 +109,7 @@ export class Hello {
       const reopened = this.#marks.reopen(target, { ...part, ranges: lost });
       outcome.reopened += reopened.rows;
       const gone = subtract(lost, reopened.ranges);
+      if (mayNotNumber) continue;
       outcome.lost += count(gone);
       if (holdsReadings(one.class)) this.#move(target, 'delivered', 'cloud_lost', count(gone));
       gaps.push({ run: one.run, class: one.class, ranges: gone, fromMs: null, toMs: null });

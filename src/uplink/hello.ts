@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { HelloOutcome, HelloQuestion } from '../cache/types.ts';
-import { describe, isSluiceError } from '../errors.ts';
+import { codeOf, describe, isSluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import { hex } from '../wire/bytes.ts';
 import {
@@ -89,7 +89,9 @@ export class HelloClient {
       answered = outcome === undefined;
       news = outcome === undefined ? { state: 'alive' } : newsOf(outcome);
     } catch (error) {
-      news = { state: 'failed', text: describe(error), pauseMs: undefined };
+      // The cloud did answer when it is our disk that has no room to note down what it holds.
+      const isDiskFull = codeOf(error) === 'cache.full';
+      news = isDiskFull ? { state: 'alive' } : { state: 'failed', text: describe(error), pauseMs: undefined };
       if (!signal.aborted) this.#options.logger.warn({ error: describe(error) }, 'uplink: hello failed');
     }
     this.#failures = answered ? 0 : this.#failures + 1;

@@ -333,6 +333,46 @@ describe('refusals and losses', () => {
     verified();
   });
 
+  test('mark also while the cache is full: what the cloud holds makes the room', () => {
+    core.close();
+    core = openCore(place.path, clock, { bytesMax: 700_000, windows: [] });
+    core.registerTag(tag(0, 'boiler/flow'));
+    let count = 0;
+    for (let done = true; done; count += 10_000) {
+      core.add({ chunk: chunk(Array.from({ length: 10_000 }, (_, i) => [0, START_MS + count + i, Math.random()])) });
+      done = core.commit().done;
+    }
+    // Taken by the cloud, and the answer was lost.
+    for (let batch = core.cut(request('live')); batch !== undefined; batch = core.cut(request('live'))) far.take(batch);
+    const { marked } = core.hello(core.helloRuns('cloud'), far.answer());
+    expect(marked).toBeGreaterThanOrEqual(count - 10_000);
+    expect(core.commit().done).toBe(true);
+    expect(core.hello(core.helloRuns('cloud'), far.answer())).toEqual({ marked: 0, reopened: 0, lost: 0 });
+    expect(core.backlog('cloud')).toMatchObject({ pendingReadings: 10_000 });
+  });
+
+  test('leave what is lost at the cloud to a question after there is room again', () => {
+    core.close();
+    core = openCore(place.path, clock, { bytesMax: 700_000, windows: [], ageMax: 60_000 });
+    core.registerTag(tag(0, 'boiler/flow'));
+    const fill = (from: number) =>
+      core.add({ chunk: chunk(Array.from({ length: 10_000 }, (_, i) => [0, START_MS + from + i, Math.random()])) });
+    fill(0);
+    core.commit();
+    drain(core, far);
+    clock.advance(200_000);
+    let count = 10_000;
+    for (let done = true; done; count += 10_000) {
+      fill(count);
+      done = core.commit().done;
+    }
+    far.forget(`${core.stats().run}/3`, [{ from: 11, to: 20 }]);
+    expect(core.hello(core.helloRuns('cloud'), far.answer())).toMatchObject({ lost: 0 });
+    drain(core, far);
+    expect(core.commit().done).toBe(true);
+    expect(core.hello(core.helloRuns('cloud'), far.answer())).toMatchObject({ reopened: 0, lost: 10 });
+  });
+
   test('compare with the marks as they were when the question was asked', () => {
     core.add({ chunk: chunk(rows(0, 100)) });
     core.commit();

@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { uplinkSchema } from '../../src/config/uplink.ts';
+import { SluiceError } from '../../src/errors.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { startUplink, type Uplink } from '../../src/uplink/index.ts';
 import { signAnswer } from '../../src/wire/answer.ts';
@@ -492,6 +493,23 @@ describe('hello', () => {
     await until(() => cache.count('delivered') === 1);
     const time = uplink.state().cloudTime;
     expect(Math.abs((time?.offsetMs ?? 0) - 3_600_000)).toBeLessThanOrEqual((time?.uncertaintyMs ?? 0) + 5);
+  });
+
+  test('counts as answered when our own disk has no room to note down what the cloud holds, and is asked again', async () => {
+    const cloud = await cloudOf();
+    const { cache, launch } = start(cloud);
+    cache.commit(10);
+    const hello = cache.hello.bind(cache);
+    let isFull = true;
+    cache.hello = async (question, answer) => {
+      if (isFull) throw new SluiceError('cache.full', 'retry', 'the cache is full');
+      return hello(question, answer);
+    };
+    const uplink = launch();
+    await until(() => cache.count('delivered') === 10);
+    expect(uplink.state()).toMatchObject({ breaker: 'closed', lastError: undefined });
+    isFull = false;
+    await until(() => cloud.hellos > 1);
   });
 
   test('is asked again when an answer names a new incarnation', async () => {
