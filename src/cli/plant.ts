@@ -10,6 +10,7 @@ export interface PlantCommand {
   readonly modbusPort: number;
   readonly mqttPort: number;
   readonly truthPort: number;
+  readonly broker?: string;
   readonly seed: number;
 }
 
@@ -17,13 +18,14 @@ export async function plant(options: PlantCommand, output: Output): Promise<Exit
   const stopped = stopSignal();
   const running = await startPlant({ ...options, host: HOST, clock: systemClock });
   const modbus = `${HOST}:${running.modbusPort}`;
-  const mqtt = `${HOST}:${running.mqttPort}`;
+  const { mqtt } = running;
+  const [mqttHost = HOST, mqttPort = ''] = mqtt.split(':');
   if (output.terminal) {
     output.line(
       `Modbus TCP  ${modbus}   units 1, 2, 3     mbpoll -m tcp -p ${running.modbusPort} -a 1 -r 1 -c 5 ${HOST}`,
     );
     output.line(
-      `MQTT        ${mqtt}   ten sensors       mosquitto_sub -h ${HOST} -p ${running.mqttPort} -t 'sensors/#' -v`,
+      `MQTT        ${mqtt}   ten sensors       mosquitto_sub -h ${mqttHost} -p ${mqttPort} -t 'sensors/#' -v`,
     );
     output.line(`Truth       ${running.truthUrl}/published`);
     output.line('Ctrl-C ends it.');

@@ -120,6 +120,7 @@ function running(program: Command, output: Output, exit: (code: number) => void)
     .description('the simulated plant alone: a Modbus TCP server with three units, and a broker with ten sensors')
     .option('--modbus-port <port>', 'Modbus TCP; 0 takes a free one', port, 15_020)
     .option('--mqtt-port <port>', 'MQTT; 0 takes a free one', port, 11_883)
+    .option('--broker <url>', 'let the sensors publish to this broker, mqtt://host:port, instead of one of its own')
     .option('--truth-port <port>', 'HTTP, what the plant really produced; 0 takes a free one', port, 0)
     .option('--seed <number>', 'the same seed makes the same plant', whole, 1)
     .action(async (options) => exit(await (await import('./plant.ts')).plant(options, output)));

@@ -91,7 +91,7 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
     const subscribedMs = await ends.sourceUp(parts, MQTT_SOURCE, options.clock);
     view.started({ folder: folder.path, http: parts.httpUrl, cloud: parts.cloudUrl, hmiPort: parts.hmiPort });
     const watched = await watch(parts, options, view, died.signal);
-    return await prove(parts, folder, { ...watched, fromMs, subscribedMs, killed: false }, options.clock, view);
+    return await prove(parts, folder, { ...watched, fromMs, subscribedMs }, options.clock, view);
   } finally {
     await parts.stopAll();
     folder.remove();
@@ -104,8 +104,8 @@ export interface Watched {
   readonly fromMs: number;
   /** Wall clock when the gateway first heard the sensors. */
   readonly subscribedMs: number;
-  /** The gateway was killed on the way: its connection to the sensors' broker was lost. */
-  readonly killed: boolean;
+  /** Undefined: after a reconnect, as the plant's own broker does. */
+  readonly brokerMayRepeat?: boolean;
   readonly seconds: number;
   readonly outageMs: number;
   readonly pendingMax: number;
@@ -117,7 +117,7 @@ async function watch(
   options: DemoOptions,
   view: DemoView,
   died: AbortSignal,
-): Promise<Omit<Watched, 'fromMs' | 'subscribedMs' | 'killed'>> {
+): Promise<Omit<Watched, 'fromMs' | 'subscribedMs'>> {
   const { clock, forMs = Number.POSITIVE_INFINITY, outageMs = 0 } = options;
   const startMs = clock.monoMs();
   const book = new FigureBook();
@@ -193,7 +193,7 @@ export async function prove(
   await until(clock, DRAIN_MAX_MS, async () => isDrained(parts));
   const { uplink, sources } = await ends.gatewayStatus(parts);
   const reconnected = sources.some(({ source, connects }) => source === MQTT_SOURCE && connects > 1);
-  const brokerMayRepeat = watched.killed || reconnected;
+  const brokerMayRepeat = watched.brokerMayRepeat ?? reconnected;
   const gatewayExit = await parts.stopGateway();
   const cache = readCache(folder.cache);
   try {

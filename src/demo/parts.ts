@@ -91,6 +91,7 @@ export class Parts {
   readonly #ports: DemoPorts;
   readonly #clock: Clock;
   readonly #seed: number;
+  readonly #broker: string | undefined;
   readonly #onDied: (error: SluiceError) => void;
   #plant: Part | undefined;
   #cloud: Part | undefined;
@@ -101,12 +102,15 @@ export class Parts {
     readonly ports: DemoPorts;
     readonly clock: Clock;
     readonly seed: number;
+    /** The sensors' broker, when it is not the plant's own. */
+    readonly broker?: string;
     readonly onDied: (error: SluiceError) => void;
   }) {
     this.#folder = options.folder;
     this.#ports = options.ports;
     this.#clock = options.clock;
     this.#seed = options.seed;
+    this.#broker = options.broker;
     this.#onDied = options.onDied;
   }
 
@@ -128,7 +132,8 @@ export class Parts {
 
   async startPlant(): Promise<void> {
     const args = ['plant', '--modbus-port', '0', '--mqtt-port', '0', '--truth-port', '0', '--seed', String(this.#seed)];
-    this.#plant = await this.#start('plant', args);
+    const broker = this.#broker === undefined ? [] : ['--broker', this.#broker];
+    this.#plant = await this.#start('plant', [...args, ...broker]);
   }
 
   async startCloud(): Promise<void> {

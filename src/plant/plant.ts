@@ -16,12 +16,15 @@ export interface PlantOptions {
   readonly mqttPort: number;
   readonly truthPort: number;
   readonly seed: number;
+  /** The sensors publish to this broker, `mqtt://host:port`, instead of one of the plant's own. */
+  readonly broker?: string | undefined;
   readonly clock: Clock;
 }
 
 export interface Plant {
   readonly modbusPort: number;
-  readonly mqttPort: number;
+  /** `host:port` of the broker. */
+  readonly mqtt: string;
   readonly truthUrl: string;
   stop(): Promise<void>;
 }
@@ -38,10 +41,11 @@ export async function startPlant(options: PlantOptions): Promise<Plant> {
     stages.push(stepping(model, clock));
     const modbus = await startModbusPlant({ host, port: options.modbusPort, model });
     stages.push(() => modbus.close());
-    const broker = await startPlantBroker({ host, port: options.mqttPort });
-    stages.push(() => broker.close());
+    const own = options.broker === undefined ? await startPlantBroker({ host, port: options.mqttPort }) : undefined;
+    if (own !== undefined) stages.push(() => own.close());
+    const url = options.broker ?? `mqtt://${host}:${own?.port}`;
     const sensors = await startSensors({
-      url: `mqtt://${host}:${broker.port}`,
+      url,
       count: SENSOR_COUNT,
       everyMs: SENSOR_PERIOD_MS,
       reading: sensorMessage,
@@ -56,7 +60,7 @@ export async function startPlant(options: PlantOptions): Promise<Plant> {
       quiet: () => sensors.stop(),
     });
     stages.push(() => truth.close());
-    return { modbusPort: modbus.port, mqttPort: broker.port, truthUrl: truth.url, stop };
+    return { modbusPort: modbus.port, mqtt: new URL(url).host, truthUrl: truth.url, stop };
   } catch (cause) {
     await stop();
     if (codeOf(cause) !== 'EADDRINUSE') throw cause;
