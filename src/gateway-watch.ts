@@ -5,7 +5,7 @@ import { asError, describe } from './errors.ts';
 import { publishMetrics } from './gateway-metrics.ts';
 import { startHttp } from './hmi/http.ts';
 import type { Hmi, HmiStats } from './hmi/index.ts';
-import type { Ingest, SourceState } from './ingest/index.ts';
+import type { SourceState, UnitState } from './ingest/index.ts';
 import type { Pipeline, TagRegistry } from './pipeline/index.ts';
 import { startCalendar } from './runtime/calendar.ts';
 import type { Clock } from './runtime/clock.ts';
@@ -15,6 +15,15 @@ import { CLOUD_TARGET, type Uplink, type UplinkState } from './uplink/index.ts';
 
 const REPORT_AT = '00:00';
 
+/** A unit is `unknown` while its source has no connection, or has had none yet: nobody can have asked it. */
+export interface UnitStatus extends Omit<UnitState, 'state'> {
+  readonly state: UnitState['state'] | 'unknown';
+}
+
+export interface SourceStatus extends Omit<SourceState, 'units'> {
+  readonly units: readonly UnitStatus[];
+}
+
 /** What `/status` answers and `sluice status` prints. */
 export interface GatewayStatus {
   readonly gateway: string;
@@ -22,7 +31,7 @@ export interface GatewayStatus {
   readonly pid: number;
   readonly startedMs: number;
   readonly nowMs: number;
-  readonly sources: readonly SourceState[];
+  readonly sources: readonly SourceStatus[];
   readonly tags: number;
   readonly cache: CacheStats;
   /** Undefined without an uplink, as the next one. */
@@ -44,7 +53,8 @@ export interface Watched {
   readonly uplink: Uplink | undefined;
   readonly hmi: Hmi;
   readonly pipeline: Pipeline;
-  readonly ingest: Ingest;
+  /** In the order of the config; none before they were started. */
+  readonly sources: () => readonly SourceState[];
 }
 
 export interface Watch {
@@ -81,14 +91,14 @@ export async function startWatch(watched: Watched): Promise<Watch> {
 }
 
 async function statusOf(watched: Watched): Promise<GatewayStatus> {
-  const { config, version, startedMs, clock, registry, cache, uplink, hmi, pipeline, ingest } = watched;
+  const { config, version, startedMs, clock, registry, cache, uplink, hmi, pipeline, sources } = watched;
   return {
     gateway: config.gateway.id,
     version,
     pid: process.pid,
     startedMs,
     nowMs: clock.wallMs(),
-    sources: ingest.states(),
+    sources: sources().map(asKnown),
     tags: registry.size,
     cache: await cache.stats(),
     backlog: uplink && (await cache.backlog(CLOUD_TARGET)),
@@ -96,6 +106,12 @@ async function statusOf(watched: Watched): Promise<GatewayStatus> {
     hmi: hmi.stats(),
     alarms: pipeline.activeAlarms(),
   };
+}
+
+function asKnown(source: SourceState): SourceStatus {
+  if (source.state === 'up' || source.state === 'degraded') return source;
+  const units = source.units.map(({ unit, since }): UnitStatus => ({ unit, state: 'unknown', since }));
+  return { ...source, units };
 }
 
 /** What came and went, where an integrator looks for it. */

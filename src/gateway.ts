@@ -9,7 +9,7 @@ import { startWatch } from './gateway-watch.ts';
 import { type Hmi, startHmi } from './hmi/index.ts';
 import { liveView } from './hmi/live.ts';
 import { publishWindows } from './hmi/windows.ts';
-import { startIngest } from './ingest/index.ts';
+import { type Ingest, startIngest } from './ingest/index.ts';
 import { type Pipeline, startPipeline, TagRegistry } from './pipeline/index.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Logger } from './runtime/log.ts';
@@ -47,8 +47,8 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     stages.push({ name, stop: () => stage.stop() });
     return stage;
   };
-  // What the parts before the pipeline have to tell it: alarms of the uplink, what a panel acknowledges.
-  const late: { pipeline?: Pipeline } = {};
+  // What earlier parts ask of later ones: alarms of the uplink, what a panel acknowledges, how the sources are.
+  const late: { pipeline?: Pipeline; ingest?: Ingest } = {};
   let end: End;
   try {
     // Built from the cloud backwards: nothing may flow before it has somewhere to go.
@@ -90,7 +90,24 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     });
     started('the pipeline', { stop: () => endPipeline(pipeline) });
     late.pipeline = pipeline;
-    const ingest = started(
+    const sources = () => late.ingest?.states() ?? [];
+    const seen = {
+      config,
+      version,
+      startedMs,
+      clock,
+      logger,
+      metrics,
+      registry,
+      cache,
+      uplink,
+      hmi,
+      pipeline,
+      sources,
+    };
+    // Before the sources: a port that is taken stops the start while no device has been asked anything.
+    const { url } = started('the status page', await startWatch(seen));
+    late.ingest = started(
       'the sources',
       startIngest(config.sources, {
         ...{ gateway, registry, pipeline, cache, clock, random, logger, metrics },
@@ -100,8 +117,6 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
         },
       }),
     );
-    const seen = { config, version, startedMs, clock, logger, metrics, registry, cache, uplink, hmi, pipeline, ingest };
-    const { url } = started('the status page', await startWatch(seen));
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
     options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });

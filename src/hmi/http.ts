@@ -5,6 +5,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import fastify from 'fastify';
 import type { HttpConfig } from '../config/schema.ts';
+import { codeOf, SluiceError } from '../errors.ts';
 
 /** Nobody sends us a body. */
 const BODY_BYTES_MAX = 1024;
@@ -24,6 +25,7 @@ export interface HttpServer {
   stop(): Promise<void>;
 }
 
+/** @throws http.listen_failed */
 export async function startHttp(config: HttpConfig, view: HttpView): Promise<HttpServer> {
   const app = fastify({ bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS, forceCloseConnections: true });
   app.server.maxConnections = CONNECTIONS_MAX;
@@ -46,11 +48,28 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   app.get('/status', async (_request, reply) =>
     reply.type('application/json').send(JSON.stringify(await view.status(), plain)),
   );
-  await app.listen({ host: config.listen.host, port: config.listen.port });
+  const host = config.listen.host.includes(':') ? `[${config.listen.host}]` : config.listen.host;
+  try {
+    await app.listen({ host: config.listen.host, port: config.listen.port });
+  } catch (cause) {
+    await app.close();
+    throw listenFailed(`${host}:${config.listen.port}`, cause);
+  }
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : config.listen.port;
-  const host = config.listen.host.includes(':') ? `[${config.listen.host}]` : config.listen.host;
   return { url: `http://${host}:${port}`, stop: () => app.close() };
+}
+
+function listenFailed(place: string, cause: unknown): SluiceError {
+  const hints: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'another program has this port (ss -ltnp shows which): end it, or give http.listen another port',
+    EADDRNOTAVAIL: 'no interface of this box has that address: correct http.listen',
+    EACCES: 'ports under 1024 are for root: give http.listen a higher one',
+  };
+  return new SluiceError('http.listen_failed', 'stop', `http.listen: nothing can listen on ${place}`, {
+    cause,
+    hint: hints[codeOf(cause)] ?? 'correct http.listen',
+  });
 }
 
 function sha256(text: string): Buffer {
