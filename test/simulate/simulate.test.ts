@@ -4,7 +4,7 @@ import { simulate } from '../../src/simulate/simulate.ts';
 
 const SEEDS = 200;
 /** A slow machine may take its time. */
-jest.setTimeout(300_000);
+jest.setTimeout(600_000);
 
 describe('gateway, network and cloud in simulated time', () => {
   test('the same seed tells the same story, on SQLite as in memory', async () => {
