@@ -13,7 +13,7 @@ export interface SinkEvents {
   tag(index: number): void;
   tagRefused(name: string): void;
   /** Before these readings are pushed. */
-  delivering(chunk: Chunk): void;
+  delivering?(chunk: Chunk): void;
   delivered(): void;
 }
 
@@ -80,7 +80,7 @@ export class SourceSink implements ListenSink {
     this.#added = [];
     // A session that was given up may still speak; what it says comes again over the next one.
     if (this.#isClosed) return;
-    this.#events.delivering(chunk);
+    this.#events.delivering?.(chunk);
     const isTaken = this.#pipeline.push(this.#source, chunk, receipts);
     // A refused chunk without receipts, that nobody asked about, is over with the next one.
     this.#wasRefused = !isTaken || (this.#wasRefused && this.#hasReceipts);
