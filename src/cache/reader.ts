@@ -67,6 +67,8 @@ export interface CacheReader {
   /** In order of time. @param limit newest first when it cuts. */
   range(tag: string, fromMs: number, toMs: number, limit?: number): ReadingView[];
   windows(tag: string, periodMs: number, fromMs: number, toMs: number): WindowView[];
+  /** Lengths of the windows that are kept, ms, the shortest first; none before the first was closed. */
+  windowPeriods(): number[];
   pending(): PendingView[];
   runs(): RunView[];
   alarms(): AlarmRow[];
@@ -77,7 +79,7 @@ export interface CacheReader {
   close(): void;
 }
 
-/** @param path the cache's folder or file. @throws cache.missing, cache.older, cache.newer, cache.corrupt (stop) */
+/** @param path the cache's folder or file. @throws cache.missing, cache.denied, cache.older, cache.newer, cache.corrupt (stop) */
 export function readCache(path: string): CacheReader {
   const { db, close } = openSnapshot(path);
   const readings = new ReadingBlocks(db);
@@ -90,6 +92,8 @@ export function readCache(path: string): CacheReader {
     after: (pattern, place) => readings.after(pattern, place),
     range: (tag, fromMs, toMs, limit) => readings.range(tag, fromMs, toMs, limit),
     windows: (tag, periodMs, fromMs, toMs) => readWindows(db, readings.numbersOf(tag), periodMs, fromMs, toMs),
+    windowPeriods: () =>
+      all<{ ms: number }>(db, 'SELECT DISTINCT period_ms AS ms FROM windows ORDER BY ms').map(({ ms }) => ms),
     pending: () => pendingOf(db),
     runs: () =>
       all<{ run: Uint8Array; boot: Uint8Array; openedMs: number; clean: number }>(

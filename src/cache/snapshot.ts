@@ -3,9 +3,9 @@
  * or as a copy somewhere. Questions read in pages, each a snapshot of its own, so that the writer's checkpoints go on;
  * only a verification holds one for as long as it takes.
  */
-import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { codeOf, SluiceError } from '../errors.ts';
 import { diskError } from './disk-error.ts';
@@ -19,17 +19,59 @@ export interface Snapshot {
   close(): void;
 }
 
-/** @param path the cache's folder, or the file itself. @throws cache.missing, cache.newer, cache.corrupt (stop) */
+/** @param path the cache's folder, or the file itself. @throws cache.missing, cache.denied, cache.newer, cache.corrupt (stop) */
 export function openSnapshot(path: string): Snapshot {
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, DATABASE_FILE) : path;
-  if (!existsSync(file)) {
+  const file = readableFile(path);
+  const direct = tryOpen(file);
+  if (direct !== undefined) return requireSchema({ db: direct, close: () => direct.close() });
+  return requireSchema(openCopy(file));
+}
+
+function readableFile(path: string): string {
+  try {
+    const file = statSync(path).isDirectory() ? join(path, DATABASE_FILE) : path;
+    accessSync(file, constants.R_OK);
+    return file;
+  } catch (cause) {
+    if (codeOf(cause) === 'EACCES') throw denied(path, cause);
     throw new SluiceError('cache.missing', 'stop', `there is no cache at ${path}`, {
       hint: 'Give the folder of cache.path, or the file in it.',
     });
   }
-  const direct = tryOpen(file);
-  if (direct !== undefined) return requireSchema({ db: direct, close: () => direct.close() });
-  return requireSchema(openCopy(file));
+}
+
+/** The nearest thing that can be seen is the one that keeps us out. */
+function denied(path: string, cause: unknown): SluiceError {
+  let at = resolve(path);
+  let owner: number | undefined;
+  while (owner === undefined) {
+    try {
+      owner = statSync(at).uid;
+    } catch {
+      if (at === dirname(at)) break;
+      at = dirname(at);
+    }
+  }
+  const name = owner === undefined ? 'another user' : userName(owner);
+  const hint =
+    owner === process.geteuid?.()
+      ? `It is your own: chmod u+rX ${at}`
+      : `Ask as ${name}: sudo -u ${name.startsWith('uid') ? `'#${owner}'` : name} sluice …`;
+  return new SluiceError('cache.denied', 'stop', `permission denied: ${at} is ${name}'s, and others may not read it`, {
+    hint,
+    cause,
+  });
+}
+
+function userName(uid: number): string {
+  try {
+    const line = readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .find((each) => each.split(':')[2] === String(uid));
+    return line?.split(':')[0] ?? `uid ${uid}`;
+  } catch {
+    return `uid ${uid}`;
+  }
 }
 
 /** Undefined where SQLite would have to create its shared memory and may not. */
@@ -67,6 +109,7 @@ function openCopy(file: string): Snapshot {
     };
   } catch (thrown) {
     remove();
+    if (codeOf(thrown) === 'EACCES') throw denied(file, thrown);
     throw diskError(thrown);
   }
 }

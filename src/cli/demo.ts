@@ -18,7 +18,7 @@ export interface DemoCommand {
 
 export async function demo(options: DemoCommand, output: Output): Promise<ExitCode> {
   checkDemo(options.for, options.outage);
-  const stopped = stopSignal();
+  const stopped = AbortSignal.any([stopSignal(), output.closed]);
   const isQuiet = options.json === true;
   if (!isQuiet) output.line('Sluice demo: starting a plant, a cloud and a gateway as real processes …');
   const summary = await runDemo(

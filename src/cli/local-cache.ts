@@ -2,7 +2,11 @@
 import { drivers } from '../../drivers/index.ts';
 import { type CacheReader, type ReadingView, readCache } from '../cache/index.ts';
 import { type Config, loadConfig } from '../config/load.ts';
+import { nearest } from '../config/near.ts';
 import { jsonValue, reasonOf, statusOf } from '../reading.ts';
+
+/** More names than these help nobody. */
+const NAMES_SHOWN = 8;
 
 export interface CacheChoice {
   readonly config: string;
@@ -18,4 +22,15 @@ export function openLocalCache(options: CacheChoice): { cache: CacheReader; path
 
 export function shownReading({ tag, timeMs, value, quality }: ReadingView) {
   return { tag, timeMs, value: jsonValue(value), status: statusOf(quality), reason: reasonOf(quality) || null };
+}
+
+/** Which tags there are instead of one that is not there; undefined when it is. @param tag a name or a pattern. */
+export function otherTags(tag: string, cache: CacheReader): string | undefined {
+  const names = cache.tags().map(({ name }) => name);
+  if (names.includes(tag)) return undefined;
+  if (names.length === 0) return 'the cache holds no tags yet';
+  // Left out more often than mistyped: the levels before.
+  const meant = nearest(tag, names) ?? names.find((name) => name.endsWith(`/${tag}`));
+  if (meant !== undefined) return `did you mean ${meant}?`;
+  return `there are ${names.slice(0, NAMES_SHOWN).join(', ')}${names.length > NAMES_SHOWN ? ', …' : ''}`;
 }

@@ -1,13 +1,31 @@
 /**
  * What a person reads on a terminal: tables, numbers, times. Every command offers the same facts as JSON.
  */
+import { codeOf } from '../errors.ts';
 import type { PlainValue } from '../reading.ts';
+import { Exit } from './exit.ts';
 
 export interface Output {
   line(text?: string): void;
   json(value: unknown): void;
   problem(text: string): void;
   readonly terminal: boolean;
+  /** Aborted when nobody reads it any more: what has no other end stops then. */
+  readonly closed: AbortSignal;
+}
+
+const closing = new AbortController();
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: Error) => {
+    // `sluice tail | head` is no fault of ours: the rest is written to nobody, and the exit code stays what it is.
+    if (codeOf(error) === 'EPIPE') {
+      if (stream === process.stdout) closing.abort();
+      return;
+    }
+    // Half an answer in a file on a full disk must not look like a whole one.
+    if (stream === process.stdout) process.stderr.write(`sluice: the output cannot be written: ${error.message}\n`);
+    process.exit(Exit.finding);
+  });
 }
 
 export const standardOutput: Output = {
@@ -15,6 +33,7 @@ export const standardOutput: Output = {
   json: (value) => void process.stdout.write(`${JSON.stringify(value, jsonReplacer, 2)}\n`),
   problem: (text) => void process.stderr.write(`${text}\n`),
   terminal: process.stdout.isTTY === true,
+  closed: closing.signal,
 };
 
 /** 64-bit integers as strings, binary as hex: JSON has neither. */

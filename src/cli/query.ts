@@ -4,7 +4,7 @@ import { SluiceError } from '../errors.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { readSecretFile } from '../runtime/credentials.ts';
 import { Exit, type ExitCode } from './exit.ts';
-import { type CacheChoice, openLocalCache, shownReading } from './local-cache.ts';
+import { type CacheChoice, openLocalCache, otherTags, shownReading } from './local-cache.ts';
 import { moment } from './moment.ts';
 import { type Output, table, time, value } from './output.ts';
 
@@ -83,12 +83,28 @@ async function windowsOf(
     const asked = { tag, from: String(span.fromMs), to: String(span.toMs), period: String(periodMs) };
     return ((await askCloud(options, '/v1/windows', asked)) as { windows: WindowLine[] }).windows.slice(-options.limit);
   }
-  const { cache } = openLocalCache(options);
+  const { cache, config } = openLocalCache(options);
   try {
+    refuseUnknown(periodMs, [...(config?.cache.windows ?? []), ...cache.windowPeriods()]);
     return cache.windows(tag, periodMs, span.fromMs, span.toMs).map(windowLine).slice(-options.limit);
   } finally {
     cache.close();
   }
+}
+
+/** @throws usage.window for a length that is neither kept nor configured. */
+function refuseUnknown(periodMs: number, kept: readonly number[]): void {
+  if (kept.length === 0 || kept.includes(periodMs)) return;
+  throw new SluiceError('usage.window', 'stop', `this cache has no windows of ${period(periodMs)}`, {
+    hint: `it has windows of ${[...new Set(kept)].map(period).join(', ')}`,
+  });
+}
+
+/** As `--window` takes it. */
+function period(ms: number): string {
+  const units = { h: 3_600_000, min: 60_000, s: 1000 };
+  const [unit, unitMs] = Object.entries(units).find(([, each]) => ms % each === 0) ?? ['ms', 1];
+  return `${ms / unitMs}${unit}`;
 }
 
 function windowLine({ startMs, count, min, max, mean, first, last }: WindowView): WindowLine {
@@ -136,8 +152,16 @@ function quality({ status, reason }: Pick<Line, 'status' | 'reason'>): string {
 
 /** An empty answer is a finding: a script that asks for data wants to know. */
 function nothing(tag: string, options: QueryCommand, output: Output): ExitCode {
-  const elsewhere =
-    options.url === undefined ? 'sluice tail shows what comes in' : `${options.url}/v1/latest shows the tags there are`;
-  output.problem(`nothing of ${tag} in that time; ${elsewhere}`);
+  output.problem(`nothing of ${tag} in that time; ${elsewhere(tag, options)}`);
   return Exit.finding;
+}
+
+function elsewhere(tag: string, options: QueryCommand): string {
+  if (options.url !== undefined) return `${options.url}/v1/latest shows the tags there are`;
+  const { cache } = openLocalCache(options);
+  try {
+    return otherTags(tag, cache) ?? 'sluice tail shows what comes in';
+  } finally {
+    cache.close();
+  }
 }

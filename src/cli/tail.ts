@@ -2,7 +2,7 @@ import type { CacheReader, ReadingView } from '../cache/index.ts';
 import { reasonOf, statusOf } from '../reading.ts';
 import { sleep, systemClock } from '../runtime/clock.ts';
 import { Exit, type ExitCode } from './exit.ts';
-import { type CacheChoice, openLocalCache, shownReading } from './local-cache.ts';
+import { type CacheChoice, openLocalCache, otherTags, shownReading } from './local-cache.ts';
 import { jsonReplacer, type Output, time, value } from './output.ts';
 import { stopSignal } from './stop-signal.ts';
 
@@ -16,7 +16,7 @@ export interface TailCommand extends CacheChoice {
 }
 
 export async function tail(pattern: string, options: TailCommand, output: Output): Promise<ExitCode> {
-  const stopped = stopSignal();
+  const stopped = AbortSignal.any([stopSignal(), output.closed]);
   const { cache } = openLocalCache(options);
   try {
     const print = (readings: readonly ReadingView[]) => {
@@ -47,11 +47,6 @@ function humanLine({ tag, timeMs, value: plain, quality }: ReadingView): string 
 }
 
 function empty(pattern: string, cache: CacheReader, output: Output): ExitCode {
-  const names = cache.tags().map(({ name }) => name);
-  output.problem(
-    names.length === 0
-      ? 'the cache holds no tags yet'
-      : `no reading of ${pattern}; there are ${names.slice(0, 8).join(', ')}${names.length > 8 ? ', …' : ''}`,
-  );
+  output.problem(`no reading of ${pattern}; ${otherTags(pattern, cache) ?? 'it is known, and has sent nothing yet'}`);
   return Exit.finding;
 }

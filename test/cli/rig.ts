@@ -24,6 +24,7 @@ export async function sluice(...args: string[]): Promise<Said> {
     json: (value) => void out.push(JSON.stringify(value, jsonReplacer)),
     problem: (text) => void problems.push(text),
     terminal: false,
+    closed: new AbortController().signal,
   };
   const code = await runProgram(args, output);
   return { code, out: out.join('\n'), problems: problems.join('\n') };
