@@ -104,7 +104,8 @@ export class Hello {
       outcome.marked += this.#marks.settle(target, { ...part, ranges: intersect(one.pending, held) }, 'delivered').rows;
       this.#takeBack(target, one, held);
       const delivered = subtract(subtract(one.all, one.pending), one.explained);
-      const lost = subtract(subtract(delivered, held), found?.explained ?? []);
+      // Also what somebody explained to it: a clone of this box that keeps less wrote off what may still be here.
+      const lost = subtract(delivered, held);
       if (lost.length === 0) continue;
       const reopened = this.#marks.reopen(target, { ...part, ranges: lost });
       outcome.reopened += reopened.rows;

@@ -333,6 +333,20 @@ describe('refusals and losses', () => {
     verified();
   });
 
+  test('send again what a restored cloud lost, also where a clone of this box said that it will never come', () => {
+    core.add({ chunk: chunk(rows(0, 300, 1)) });
+    core.commit();
+    drain(core, far);
+    const key = `${core.stats().run}/3`;
+    far.forget(key, [{ from: 101, to: 200 }]);
+    far.explained.set(key, [{ from: 101, to: 200 }]);
+    expect(core.hello(core.helloRuns('cloud'), far.answer())).toEqual({ marked: 0, reopened: 100, lost: 0 });
+    drain(core, far);
+    expect(far.readings()).toHaveLength(300);
+    expect(totals()).toMatchObject({ delivered: 300, pending: 0 });
+    verified();
+  });
+
   test('mark also while the cache is full: what the cloud holds makes the room', () => {
     core.close();
     core = openCore(place.path, clock, { bytesMax: 700_000, windows: [] });
