@@ -15,12 +15,15 @@ export interface CloudCommand {
   readonly keys: string;
   readonly devices: string;
   readonly tokenFile?: string;
+  readonly operatorTokenFile?: string;
 }
 
 export async function cloud(options: CloudCommand, _output: Output): Promise<ExitCode> {
   const stopped = stopSignal();
   const readToken = options.tokenFile === undefined ? undefined : readSecretFile(options.tokenFile);
-  const log = await openLog({ level: 'info', format: 'auto' }, readToken === undefined ? [] : [readToken]);
+  const operatorToken = options.operatorTokenFile === undefined ? undefined : readSecretFile(options.operatorTokenFile);
+  const secrets = [readToken, operatorToken].filter((token) => token !== undefined);
+  const log = await openLog({ level: 'info', format: 'auto' }, secrets);
   const { logger } = log;
   try {
     const running = await startCloud({
@@ -30,6 +33,7 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
       keys: parseCloudKey(readSecretFile(options.keys)),
       devices: devicesFile(options.devices, logger),
       readToken,
+      operatorToken,
       clock: systemClock,
       logger,
     });

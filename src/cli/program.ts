@@ -136,6 +136,10 @@ function running(program: Command, output: Output, exit: (code: number) => void)
       '--token-file <file>',
       'a file (mode 0600) with the token that queries must carry; without it only loopback may ask',
     )
+    .option(
+      '--operator-token-file <file>',
+      'a file (mode 0600) with the token that closing alarms takes; it may ask, too',
+    )
     .action(async (options) => exit(await (await import('./cloud.ts')).cloud(options, output)));
   program
     .command('keygen')

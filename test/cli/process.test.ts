@@ -103,6 +103,80 @@ describe('run', () => {
   );
 });
 
+describe('status', () => {
+  test(
+    'does not call a unit up whose source was never reached',
+    async () => {
+      const text = gatewayConfig('./cache', 'http: { listen: 127.0.0.1:0 }\n');
+      const source = `  plc:
+    driver: modbus
+    transport: tcp://127.0.0.1:1
+    units:
+      - { unit: 1, tags: [{ name: plc/x, register: holding:0 }] }
+http:`;
+      place.file('sluice.yaml', text.replace('http:', source));
+      const gateway = watch(place.start('run', '-c', 'sluice.yaml'));
+      await gateway.saw('gateway is up');
+      const url = /"http":"([^"]+)"/.exec(gateway.said())?.[1];
+      const live = await (await fetch(`${url}/status`)).json();
+      expect(live).toMatchObject({
+        sources: [
+          { source: 'made' },
+          {
+            source: 'plc',
+            state: expect.stringMatching(/down|connecting/),
+            units: [{ unit: 'unit 1', state: 'unknown' }],
+          },
+        ],
+      });
+    },
+    TEST_MS,
+  );
+});
+
+describe('cloud', () => {
+  test(
+    'lets the token of the operator alone close alarms, and the other one ask',
+    async () => {
+      const [reader, operator] = ['reader-0123456789abcdef', 'operator-0123456789abcdef'];
+      await sluice('keygen', '--cloud', '--dir', place.path);
+      place.file('devices.json', '[]');
+      place.file('reader', reader, 0o600);
+      place.file('operator', operator, 0o600);
+      const files = ['--data', 'data', '--keys', 'cloud.key', '--devices', 'devices.json', '--port', '0'];
+      const child = place.start('cloud', ...files, '--token-file', 'reader', '--operator-token-file', 'operator');
+      const cloud = watch(child);
+      await cloud.saw('cloud receiver is up');
+      const url = /"url":"([^"]+)"/.exec(cloud.said())?.[1];
+      const close = async (token: string) => {
+        const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+        return (await fetch(`${url}/v1/alarms/7/close`, { method: 'POST', headers, body: '{"by":"me"}' })).status;
+      };
+      expect(await close(reader)).toBe(403);
+      expect(await close(operator)).toBe(404);
+      expect((await fetch(`${url}/v1/alarms`, { headers: { authorization: `Bearer ${reader}` } })).status).toBe(200);
+      expect(cloud.said()).not.toContain(operator);
+      child.kill('SIGTERM');
+      expect(await cloud.ended).toBe(0);
+    },
+    TEST_MS,
+  );
+
+  test(
+    'refuses a token of the operator that others can read',
+    async () => {
+      await sluice('keygen', '--cloud', '--dir', place.path);
+      place.file('devices.json', '[]');
+      place.file('operator', 'operator-0123456789abcdef');
+      const files = ['--data', 'data', '--keys', 'cloud.key', '--devices', 'devices.json', '--port', '0'];
+      const cloud = watch(place.start('cloud', ...files, '--operator-token-file', 'operator'));
+      expect(await cloud.ended).toBe(1);
+      expect(cloud.said()).toMatch(/chmod 600 operator/);
+    },
+    TEST_MS,
+  );
+});
+
 describe('a reader that goes away', () => {
   test(
     'does not change the exit code, and ends tail',
