@@ -121,6 +121,7 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
     options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });
     await Promise.race([aborted(options.stopped), cache.failed]);
+    logger.info('gateway ends: sources first, then what is still to be sent');
   } finally {
     // Stopped from the drivers forwards: each stage drains into one that still runs.
     end = await endAll(stages, clock, logger);

@@ -1,10 +1,10 @@
 import { devicesFile, startCloud } from '../cloud/index.ts';
-import { asError, describe, isSluiceError } from '../errors.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { readSecretFile } from '../runtime/credentials.ts';
 import { openLog } from '../runtime/log.ts';
 import { parseCloudKey } from '../wire/keys.ts';
 import { Exit, type ExitCode } from './exit.ts';
+import { logFatal } from './fatal.ts';
 import type { Output } from './output.ts';
 import { aborted, stopSignal } from './stop-signal.ts';
 
@@ -46,11 +46,7 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
     logger.info('cloud receiver has ended');
     return Exit.fine;
   } catch (error) {
-    const hint = isSluiceError(error) ? error.hint : undefined;
-    logger.fatal(
-      { err: asError(error), ...(hint === undefined ? {} : { hint }) },
-      `cloud receiver stops: ${describe(error)}`,
-    );
+    logFatal(logger, error, 'cloud receiver stops');
     return Exit.finding;
   } finally {
     await log.flush();

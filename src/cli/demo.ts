@@ -18,7 +18,9 @@ export interface DemoCommand {
 
 export async function demo(options: DemoCommand, output: Output): Promise<ExitCode> {
   checkDemo(options.for, options.outage);
-  const stopped = AbortSignal.any([stopSignal(), output.closed]);
+  const asked = stopSignal();
+  // With a length of its own it goes on without a reader: the proof is in its exit code.
+  const stopped = options.for === undefined ? AbortSignal.any([asked, output.closed]) : asked;
   const isQuiet = options.json === true;
   if (!isQuiet) output.line('Sluice demo: starting a plant, a cloud and a gateway as real processes …');
   const summary = await runDemo(

@@ -1,9 +1,9 @@
-import { asError, describe, isSluiceError } from '../errors.ts';
 import { runGateway } from '../gateway.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { openLog } from '../runtime/log.ts';
 import { printFindings } from './check.ts';
 import { Exit, type ExitCode } from './exit.ts';
+import { logFatal } from './fatal.ts';
 import type { Output } from './output.ts';
 import { stopSignal } from './stop-signal.ts';
 import { usableConfig } from './usable-config.ts';
@@ -41,8 +41,7 @@ export async function run(options: { readonly config: string }, output: Output):
     if (leftBehind) systemClock.after(LINGER_MS, () => process.exit(exit));
     return exit;
   } catch (error) {
-    const hint = isSluiceError(error) ? error.hint : undefined;
-    logger.fatal({ err: asError(error), ...(hint === undefined ? {} : { hint }) }, `gateway stops: ${describe(error)}`);
+    logFatal(logger, error, 'gateway stops');
     return Exit.finding;
   } finally {
     await log.flush();

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { gatewayConfig, Place, sluice } from './rig.ts';
+import { gatewayConfig, Place, sluice, sluiceJson } from './rig.ts';
 
 /** A start takes a second on a busy machine, an end at most ten. */
 const TEST_MS = 30_000;
@@ -43,6 +43,14 @@ function watch(child: ChildProcess): Watching {
       }
     },
   };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** `| head -0`: whoever read it is gone before the first word. */
@@ -107,28 +115,37 @@ describe('status', () => {
   test(
     'does not call a unit up whose source was never reached',
     async () => {
-      const text = gatewayConfig('./cache', 'http: { listen: 127.0.0.1:0 }\n');
+      const text = gatewayConfig('./cache', `http: { listen: 127.0.0.1:${await freePort()} }\n`);
       const source = `  plc:
     driver: modbus
     transport: tcp://127.0.0.1:1
     units:
       - { unit: 1, tags: [{ name: plc/x, register: holding:0 }] }
 http:`;
-      place.file('sluice.yaml', text.replace('http:', source));
+      const config = place.file('sluice.yaml', text.replace('http:', source));
       const gateway = watch(place.start('run', '-c', 'sluice.yaml'));
       await gateway.saw('gateway is up');
-      const url = /"http":"([^"]+)"/.exec(gateway.said())?.[1];
-      const live = await (await fetch(`${url}/status`)).json();
+      const live = await sluiceJson('status', '-c', config);
       expect(live).toMatchObject({
-        sources: [
-          { source: 'made' },
-          {
-            source: 'plc',
-            state: expect.stringMatching(/down|connecting/),
-            units: [{ unit: 'unit 1', state: 'unknown' }],
+        code: 1,
+        facts: {
+          live: {
+            sources: [
+              { source: 'made' },
+              {
+                source: 'plc',
+                state: expect.stringMatching(/down|connecting/),
+                units: [{ unit: 'unit 1', state: 'unknown' }],
+              },
+            ],
           },
-        ],
+        },
       });
+      const { code, out } = await sluice('status', '-c', config);
+      expect(code).toBe(1);
+      expect(out).toMatch(/^Gateway box \(\d+\.\d+\.\d+\S*\) runs as process \d+, up for /);
+      expect(out).toMatch(/^plc +modbus +(down|connecting) /m);
+      expect(out).not.toMatch(/unit 1/);
     },
     TEST_MS,
   );
