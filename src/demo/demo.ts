@@ -84,6 +84,7 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
   };
   process.once('exit', atOnce);
   const fromMs = options.clock.wallMs();
+  let holds = false;
   try {
     await parts.startPlant();
     await parts.startCloud();
@@ -91,10 +92,13 @@ export async function runDemo(options: DemoOptions, view: DemoView): Promise<Dem
     const subscribedMs = await ends.sourceUp(parts, MQTT_SOURCE, options.clock);
     view.started({ folder: folder.path, http: parts.httpUrl, cloud: parts.cloudUrl, hmiPort: parts.hmiPort });
     const watched = await watch(parts, options, view, died.signal);
-    return await prove(parts, folder, { ...watched, fromMs, subscribedMs }, options.clock, view);
+    const summary = await prove(parts, folder, { ...watched, fromMs, subscribedMs }, options.clock, view);
+    holds = summary.oracle.holds;
+    return summary;
   } finally {
     await parts.stopAll();
-    folder.remove();
+    // What failed is looked into: its logs and data stay.
+    if (holds) folder.remove();
     process.off('exit', atOnce);
   }
 }
@@ -133,7 +137,12 @@ async function watch(
     if (died.aborted) throw died.reason;
     const passedMs = clock.monoMs() - startMs;
     await outage.at(passedMs);
-    last = book.add(await ends.look(parts));
+    const look = await ends.look(parts).catch(async (error: unknown) => {
+      // A part that has just died is the reason; its end is heard a moment after its silence.
+      await sleep(clock, LOOK_MS, died).catch(() => {});
+      throw died.aborted ? died.reason : error;
+    });
+    last = book.add(look);
     pendingMax = Math.max(pendingMax, last.pending);
     view.figures(last);
     if (passedMs >= forMs) break;
