@@ -11,6 +11,7 @@ import { liveView } from './hmi/live.ts';
 import { publishWindows } from './hmi/windows.ts';
 import { type Ingest, startIngest } from './ingest/index.ts';
 import { type Pipeline, startPipeline, TagRegistry } from './pipeline/index.ts';
+import { aborted } from './runtime/abort.ts';
 import type { Clock } from './runtime/clock.ts';
 import type { Logger } from './runtime/log.ts';
 import { Metrics } from './runtime/metrics.ts';
@@ -127,11 +128,6 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     end = await endAll(stages, clock, logger);
   }
   return end;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 /** The last values, saved now and then: after a restart a panel has something to show at once, marked stale. */

@@ -1,4 +1,5 @@
 import { devicesFile, startCloud } from '../cloud/index.ts';
+import { aborted } from '../runtime/abort.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { readSecretFile } from '../runtime/credentials.ts';
 import { openLog } from '../runtime/log.ts';
@@ -6,7 +7,7 @@ import { parseCloudKey } from '../wire/keys.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import { logFatal } from './fatal.ts';
 import type { Output } from './output.ts';
-import { aborted, stopSignal } from './stop-signal.ts';
+import { stopSignal } from './stop-signal.ts';
 
 export interface CloudCommand {
   readonly host: string;

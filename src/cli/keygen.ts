@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SluiceError } from '../errors.ts';
+import { hex } from '../wire/bytes.ts';
 import {
   formatCloudKey,
   formatCloudPublic,
@@ -82,8 +83,4 @@ export function writeKeys(dir: string, files: KeyFiles, force: boolean): { secre
   writeFileSync(secret, files.secret[1], { mode: SECRET_MODE, flag: 'wx' });
   writeFileSync(open, files.public[1], { mode: PUBLIC_MODE });
   return { secret, public: open };
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

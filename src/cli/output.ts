@@ -3,6 +3,7 @@
  */
 import { codeOf } from '../errors.ts';
 import type { PlainValue } from '../reading.ts';
+import { jsonReplacer } from '../runtime/json.ts';
 import { Exit } from './exit.ts';
 
 export interface Output {
@@ -35,13 +36,6 @@ export const standardOutput: Output = {
   terminal: process.stdout.isTTY === true,
   closed: closing.signal,
 };
-
-/** 64-bit integers as strings, binary as hex: JSON has neither. */
-export function jsonReplacer(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  return value;
-}
 
 export type Align = 'left' | 'right';
 

@@ -1,8 +1,9 @@
 import { startPlant } from '../plant/plant.ts';
+import { aborted } from '../runtime/abort.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import type { Output } from './output.ts';
-import { aborted, stopSignal } from './stop-signal.ts';
+import { stopSignal } from './stop-signal.ts';
 
 const HOST = '127.0.0.1';
 

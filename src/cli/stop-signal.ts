@@ -18,8 +18,3 @@ export function stopSignal(): AbortSignal {
   process.channel?.unref();
   return controller.signal;
 }
-
-export function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}

@@ -1,9 +1,10 @@
 import type { CacheReader, ReadingView } from '../cache/index.ts';
 import { reasonOf, statusOf } from '../reading.ts';
 import { sleep, systemClock } from '../runtime/clock.ts';
+import { jsonReplacer } from '../runtime/json.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import { type CacheChoice, openLocalCache, otherTags, shownReading } from './local-cache.ts';
-import { jsonReplacer, type Output, time, value } from './output.ts';
+import { type Output, time, value } from './output.ts';
 import { stopSignal } from './stop-signal.ts';
 
 /** The gateway commits once a second. */

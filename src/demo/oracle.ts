@@ -9,7 +9,8 @@
  *    read from a register is one that this register really held then.
  */
 
-import type { Claim, Published } from '../plant/truth.ts';
+import type { Published } from '../plant/sensor-clients.ts';
+import type { Claim } from '../plant/truth.ts';
 import type { TagDigest } from '../wire/digest.ts';
 
 export interface LedgerSums {

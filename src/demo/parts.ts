@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import type { SluiceError } from '../errors.ts';
 import { builtFile } from '../runtime/built.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { hex } from '../wire/bytes.ts';
 import {
   formatCloudKey,
   formatCloudPublic,
@@ -56,10 +57,6 @@ function makeKeys(folder: string): void {
   writeFileSync(join(folder, 'cloud.key'), formatCloudKey(cloud), { mode: 0o600 });
   writeFileSync(join(folder, 'cloud.pub'), formatCloudPublic(toPublic(cloud)));
   writeFileSync(join(folder, 'devices.json'), `${JSON.stringify([entry], null, 2)}\n`);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 /** Ports that are free now and stay the same while parts are killed and started again. */

@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import fastify from 'fastify';
 import type { HttpConfig } from '../config/schema.ts';
 import { codeOf, SluiceError } from '../errors.ts';
+import { jsonReplacer } from '../runtime/json.ts';
 
 /** Nobody sends us a body. */
 const BODY_BYTES_MAX = 1024;
@@ -46,7 +47,7 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   });
   app.get('/metrics', async (_request, reply) => reply.type(view.metrics.contentType).send(await view.metrics.text()));
   app.get('/status', async (_request, reply) =>
-    reply.type('application/json').send(JSON.stringify(await view.status(), plain)),
+    reply.type('application/json').send(JSON.stringify(await view.status(), jsonReplacer)),
   );
   const host = config.listen.host.includes(':') ? `[${config.listen.host}]` : config.listen.host;
   try {
@@ -74,10 +75,4 @@ function listenFailed(place: string, cause: unknown): SluiceError {
 
 function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
-}
-
-function plain(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString();
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  return value;
 }

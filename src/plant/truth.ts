@@ -5,6 +5,7 @@
 import fastify from 'fastify';
 import type { PlainValue } from '../reading.ts';
 import type { PlantModel } from './model.ts';
+import type { Published } from './sensor-clients.ts';
 
 /** A question of a few hundred thousand readings. */
 const BODY_BYTES_MAX = 256_000_000;
@@ -17,11 +18,6 @@ export interface Claim {
   readonly wide: boolean;
   readonly fromMs: number;
   readonly toMs: number;
-}
-
-export interface Published {
-  readonly topic: string;
-  readonly payload: string;
 }
 
 export interface TruthServer {

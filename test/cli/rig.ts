@@ -5,8 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { jsonReplacer, type Output } from '../../src/cli/output.ts';
+import type { Output } from '../../src/cli/output.ts';
 import { runProgram } from '../../src/cli/program.ts';
+import { jsonReplacer } from '../../src/runtime/json.ts';
 
 export const PROGRAM = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 
