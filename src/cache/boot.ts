@@ -19,9 +19,46 @@ export function bootId(): Uint8Array {
   }
 }
 
-/** Node's own clock counts from the start of the process; this one, CLOCK_MONOTONIC, from the boot. */
+/** Seconds since the boot, suspended ones included, in hundredths. */
+const UPTIME_FILE = '/proc/uptime';
+const MS_PER_S = 1000;
+/** How long a suspend may go unnoticed; reading the file takes some microseconds. */
+const LOOK_EVERY_MS = 1000;
+/** The file's grain, and what passes between two looks at two clocks. */
+const GRAIN_MS = 100;
+
+/** Time in suspend, during which CLOCK_MONOTONIC, the clock of Node, stands still. */
+class Suspended {
+  #ms = 0;
+  #lookedMs = Number.NEGATIVE_INFINITY;
+
+  /** @param monotonicMs CLOCK_MONOTONIC now. */
+  ms(monotonicMs: number): number {
+    if (monotonicMs - this.#lookedMs < LOOK_EVERY_MS) return this.#ms;
+    this.#lookedMs = monotonicMs;
+    const ahead = uptimeMs() - monotonicMs;
+    // It only grows: elapsed time must never go back.
+    if (ahead - this.#ms > GRAIN_MS) this.#ms = ahead;
+    return this.#ms;
+  }
+}
+
+function uptimeMs(): number {
+  try {
+    return Number.parseFloat(readFileSync(UPTIME_FILE, 'utf8')) * MS_PER_S;
+  } catch {
+    return Number.NaN; // no Linux: suspends are not seen
+  }
+}
+
+const suspended = new Suspended();
+
+/** Node's own clock counts from the start of the process and stands still in suspend; this one counts all time since the boot. */
 export const bootClock: Pick<Clock, 'wallMs' | 'monoMs' | 'synced'> = {
   wallMs: systemClock.wallMs,
-  monoMs: () => Number(process.hrtime.bigint()) / NS_PER_MS,
+  monoMs: () => {
+    const monotonicMs = Number(process.hrtime.bigint()) / NS_PER_MS;
+    return monotonicMs + suspended.ms(monotonicMs);
+  },
   synced: systemClock.synced,
 };

@@ -4,10 +4,9 @@
  */
 import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { hex } from '../wire/bytes.ts';
-import type { ControlRow } from '../wire/control.ts';
 import type { RunBook, TagBook } from './books.ts';
 import { saveWindows } from './checkpoint.ts';
+import { ClockRows } from './clock-rows.ts';
 import { CommitMaker, type PreparedCommit, type Taken, writeCommit } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
 import type { Retention } from './retention.ts';
@@ -52,13 +51,13 @@ export class Commits {
   #lastCommitMs: number | undefined;
   #checkpointMs: number;
   #checkpointReadings = 0;
-  /** Wall minus monotonic time of rows taken while the clock was not set. */
-  #unsyncedOffsetMs: number | undefined;
+  readonly #clockRows: ClockRows;
 
   constructor(parts: Parts, options: CommitOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#maker = new CommitMaker(parts.tags, parts.journal, parts.windows);
+    this.#clockRows = new ClockRows(options.boot);
     this.#checkpointMs = options.clock.monoMs();
   }
 
@@ -94,7 +93,7 @@ export class Commits {
   /** Into memory, for the next commit. */
   add(append: Append): void {
     const stamp = this.now();
-    if (!stamp.synced && append.chunk !== undefined) this.#unsyncedOffsetMs ??= stamp.wallMs - stamp.monoMs;
+    if (append.chunk !== undefined) this.#clockRows.readingsTaken(stamp);
     this.#taken.push({ append, stamp });
   }
 
@@ -125,20 +124,10 @@ export class Commits {
   }
 
   #prepare(now: Stamp): void {
-    if (this.#taken.length === 0 && this.#hot === undefined && !this.#clockWasSet(now)) return;
-    const control: ControlRow[] = [];
-    if (this.#clockWasSet(now)) {
-      const offsetMs = now.wallMs - now.monoMs - (this.#unsyncedOffsetMs ?? 0);
-      control.push({ type: 'CLOCK_OFFSET', boot: hex(this.#options.boot), offsetMs });
-      this.#unsyncedOffsetMs = undefined;
-    }
+    if (this.#taken.length === 0 && this.#hot === undefined && !this.#clockRows.due(now)) return;
     const taken = this.#taken;
     this.#taken = [];
-    this.#prepared.push(this.#maker.prepare(taken, now, control));
-  }
-
-  #clockWasSet(now: Stamp): boolean {
-    return now.synced && this.#unsyncedOffsetMs !== undefined;
+    this.#prepared.push(this.#maker.prepare(taken, now, this.#clockRows.take(now)));
   }
 
   #write(commit: PreparedCommit, now: Stamp): void {
