@@ -27,6 +27,7 @@ import type {
   HelloAnswer,
   HelloQuestion,
   HotState,
+  LadderState,
 } from './types.ts';
 import { Uncommitted, withResolvers } from './uncommitted.ts';
 
@@ -74,6 +75,7 @@ class Client implements CacheClient {
   readonly #outbox = new Outbox();
   readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   readonly #listeners: ((windows: ClosedWindows) => void)[] = [];
+  readonly #ladderListeners: ((state: LadderState) => void)[] = [];
   readonly #uncommitted = new Uncommitted();
   #hurry = false;
   #flushing = false;
@@ -191,6 +193,9 @@ class Client implements CacheClient {
   onWindows(listener: (windows: ClosedWindows) => void): void {
     if (this.#listeners.push(listener) === 1) this.#post({ type: 'watchWindows' });
   }
+  onLadder(listener: (state: LadderState) => void): void {
+    this.#ladderListeners.push(listener);
+  }
 
   async close(): Promise<void> {
     if (this.#closing) return;
@@ -239,7 +244,8 @@ class Client implements CacheClient {
       return;
     }
     const { appends, transfer } = this.#outbox.take();
-    this.#post({ type: 'append', seq: this.#uncommitted.seq, appends, hurry }, transfer);
+    const { seq, bytes: uncommittedBytes } = this.#uncommitted;
+    this.#post({ type: 'append', seq, appends, hurry, uncommittedBytes }, transfer);
   }
 
   #post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
@@ -253,6 +259,9 @@ class Client implements CacheClient {
         break;
       case 'windows':
         for (const windows of message.windows) for (const listener of this.#listeners) listener(windows);
+        break;
+      case 'ladder':
+        for (const listener of this.#ladderListeners) listener(message.state);
         break;
       case 'result':
         this.#calls.get(message.id)?.resolve(message.value);

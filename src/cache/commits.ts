@@ -13,6 +13,7 @@ import type { Retention } from './retention.ts';
 import { HOT } from './state.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
+import type { Wear } from './wear.ts';
 import type { WindowAccumulator } from './windows/accumulate.ts';
 import type { WindowRows } from './windows/rows.ts';
 
@@ -24,6 +25,8 @@ export interface CommitOptions {
   readonly deadLettersMax: number;
   /** Readings between checkpoints, whatever the time: counting them again after a crash takes seconds. */
   readonly checkpointReadings?: number;
+  /** What is written to the device; undefined where nobody counts. */
+  readonly wear?: Pick<Wear, 'save' | 'stats'> | undefined;
 }
 
 const CHECKPOINT_READINGS = 5_000_000;
@@ -78,6 +81,7 @@ export class Commits {
       full: this.#full,
       lastCommitMs: this.#lastCommitMs,
       commitSeconds: this.#commitSeconds,
+      wear: this.#options.wear?.stats(this.#readings),
     };
   }
 
@@ -139,7 +143,10 @@ export class Commits {
       writeCommit(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
       if (this.#hot !== undefined) this.#parts.store.setBlob(HOT, this.#hot);
-      if (checkpoint) saveWindows(this.#parts.store, this.#parts.windows);
+      if (checkpoint) {
+        saveWindows(this.#parts.store, this.#parts.windows);
+        this.#options.wear?.save(this.#parts.store, this.#readings);
+      }
     });
     this.#hot = undefined;
     this.#commits++;

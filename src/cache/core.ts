@@ -23,6 +23,7 @@ import { Flight } from './flight.ts';
 import { Gaps } from './gaps.ts';
 import { Hello } from './hello.ts';
 import { Journal, type Stamp } from './journal.ts';
+import { AT_REST } from './ladder/ladder.ts';
 import { backlogOf, ledgerOf } from './ledger.ts';
 import { Marks } from './marks.ts';
 import { deadLetters } from './refusal.ts';
@@ -45,6 +46,7 @@ import type {
   HelloOutcome,
   HelloQuestion,
   HotState,
+  LadderState,
   Receipt,
 } from './types.ts';
 import type { WindowAccumulator } from './windows/accumulate.ts';
@@ -273,8 +275,16 @@ export class CacheCore {
       bytesUsed: this.#store.bytesUsed(),
       bytesMax: this.#options.bytesMax,
       tags: this.tags.size,
+      ladder: this.ladder,
     };
   }
+
+  get ladder(): LadderState {
+    return AT_REST;
+  }
+
+  /** What the main thread has handed over or is about to, and is not committed yet. */
+  uncommitted(_bytes: number): void {}
 
   readonly readingsStuck = (): number => this.#commits.readingsStuck;
   /** Commits what is there and marks the end of this run as clean. @returns whether everything was written. */
@@ -284,6 +294,7 @@ export class CacheCore {
       if (done) {
         this.#store.transaction(() => {
           saveWindows(this.#store, this.#windows);
+          this.#options.wear?.save(this.#store, this.#commits.stats().readingsCommitted);
           const run = this.runs.closed();
           if (run !== undefined) this.#store.putRun(run);
         });

@@ -4,7 +4,7 @@ import type { CacheConfig } from '../config/cache.ts';
 import { asError, codeOf, isSluiceError, type Recovery, SluiceError } from '../errors.ts';
 import type { CacheCore } from './core.ts';
 import type { TargetConfig } from './targets.ts';
-import type { Append, CacheTag, ClosedWindows } from './types.ts';
+import type { Append, CacheTag, ClosedWindows, LadderState } from './types.ts';
 
 export interface WorkerOptions {
   readonly config: CacheConfig;
@@ -38,7 +38,14 @@ export type CallResult<C extends Call> = ReturnType<CacheCore[C]>;
 export type ToWorker =
   | { readonly type: 'tag'; readonly tag: CacheTag }
   /** `seq` is the number of the last of these appends, counted from 1. */
-  | { readonly type: 'append'; readonly seq: number; readonly appends: readonly Append[]; readonly hurry: boolean }
+  | {
+      readonly type: 'append';
+      readonly seq: number;
+      readonly appends: readonly Append[];
+      readonly hurry: boolean;
+      /** All that was handed over and is not committed, these appends included. */
+      readonly uncommittedBytes: number;
+    }
   | { readonly type: 'hurry' }
   | { readonly type: 'watchWindows' }
   | { readonly type: 'call'; readonly id: number; readonly call: Call; readonly args: readonly unknown[] }
@@ -54,6 +61,7 @@ export type FromWorker =
   | { readonly type: 'ready'; readonly run: Uint8Array; readonly boot: Uint8Array }
   | { readonly type: 'committed'; readonly seq: number }
   | { readonly type: 'windows'; readonly windows: readonly ClosedWindows[] }
+  | { readonly type: 'ladder'; readonly state: LadderState }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }
   | { readonly type: 'error'; readonly id: number; readonly error: ErrorFacts }
   /** The last message: nothing will be committed any more. */

@@ -7,7 +7,20 @@ import type { AlarmRow } from '../wire/control.ts';
 import type { HelloAnswer, HelloRun } from '../wire/hello.ts';
 import type { CloudPublic } from '../wire/keys.ts';
 import type { Range, RangeSet } from '../wire/ranges.ts';
+import type { Backlog, CacheStats, LadderState } from './stats.ts';
 
+export type {
+  Backlog,
+  CacheStats,
+  LadderCause,
+  LadderLevel,
+  LadderState,
+  Ledger,
+  SourceLedger,
+  TargetLedger,
+  WriteOffReason,
+} from './stats.ts';
+export { LADDER_CAUSES, WRITE_OFF_REASONS } from './stats.ts';
 export type { AlarmRow, ClassNumber, HelloAnswer, Lane, Range, RangeSet };
 
 /** A tag of the registry (`RegisteredTag` is one). */
@@ -142,62 +155,6 @@ export interface HelloOutcome {
   readonly lost: number;
 }
 
-/** Readings of one source. `received = rejected + duplicate + thinned + accepted`. */
-export interface SourceLedger {
-  readonly received: number;
-  readonly rejected: number;
-  readonly duplicate: number;
-  readonly thinned: number;
-  readonly accepted: number;
-}
-
-export const WRITE_OFF_REASONS = ['aggregated', 'dropped', 'damaged', 'refused', 'forgotten', 'cloud_lost'] as const;
-export type WriteOffReason = (typeof WRITE_OFF_REASONS)[number];
-
-/** `accepted = delivered + pending + written off`; `pending` is what follows from that. */
-export type TargetLedger = { readonly delivered: number; readonly pending: number } & Readonly<
-  Record<WriteOffReason, number>
->;
-
-export interface Ledger {
-  /** When it began, ms since the epoch: a lost one starts anew and says so. */
-  readonly sinceMs: number;
-  readonly sources: Readonly<Record<string, SourceLedger>>;
-  /** Target → source → account. */
-  readonly targets: Readonly<Record<string, Readonly<Record<string, TargetLedger>>>>;
-}
-
-export interface Backlog {
-  /** Rows of every class. */
-  readonly pendingRows: number;
-  /** Of them readings. */
-  readonly pendingReadings: number;
-  /** As on disk; sealed they are about half. */
-  readonly pendingBytes: number;
-  /** Commit time of the oldest pending block. */
-  readonly oldestMs: number | undefined;
-  readonly perClass: Readonly<Record<'alarm' | 'control' | 'aggregate' | 'normal' | 'low', number>>;
-}
-
-export interface CacheStats {
-  /** 32 hex digits; undefined until the first commit with rows. */
-  readonly run: string;
-  readonly ledger: Ledger;
-  readonly commits: number;
-  readonly readingsCommitted: number;
-  readonly bytesUsed: number;
-  readonly bytesMax: number;
-  readonly blocks: number;
-  readonly windowBlocks: number;
-  readonly tags: number;
-  readonly deadLetters: number;
-  readonly damagedBlocks: number;
-  /** Uncommitted because the disk is full: tried again at every commit. */
-  readonly full: boolean;
-  readonly lastCommitMs: number | undefined;
-  readonly commitSeconds: number;
-}
-
 /** Closed windows of one length by column, one row a window. */
 export interface ClosedWindows {
   readonly periodMs: number;
@@ -274,6 +231,8 @@ export interface CacheClient {
   stats(): Promise<CacheStats>;
   /** Called in the main thread after the commit in which windows closed. */
   onWindows(listener: (windows: ClosedWindows) => void): void;
+  /** Called in the main thread after each step of the ladder, up or down; the state as such is in `stats`. */
+  onLadder(listener: (state: LadderState) => void): void;
   /** Commits what is there, marks the end as clean. */
   close(): Promise<void>;
   /** Rejects when the worker dies or the disk fails: the daemon must exit without acknowledging anything more. */

@@ -9,10 +9,11 @@ import { makeFolder } from './folder.ts';
 import { lockFolder } from './lock.ts';
 import { type Closed, errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
 import { SqliteStore } from './store-sqlite.ts';
+import type { CacheStats } from './types.ts';
+import { processWritten, Wear } from './wear.ts';
 import { closedWindows, type Transferable } from './windows/closed.ts';
+import { WriteBudget } from './write-budget.ts';
 
-/** Commits are at least this far apart however much they are hurried: each costs the disk about 18 kB and an fsync. */
-const HURRY_APART_MS = 20;
 /** More readings than this are committed at once: the thread must come back to its questions. */
 const COMMIT_ROWS_MAX = 200_000;
 
@@ -24,6 +25,7 @@ class CacheWorker {
   readonly core: CacheCore;
   readonly #commitIntervalMs: number;
   readonly #release: () => void;
+  readonly #budget: WriteBudget;
   #seq = 0;
   #rows = 0;
   #timer: { timer: Timer; dueMs: number } | undefined;
@@ -40,8 +42,11 @@ class CacheWorker {
     const key = device === undefined ? undefined : parseDeviceKey(device);
     try {
       const store = new SqliteStore(openDatabase(config.path));
+      const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
+      this.#budget = new WriteBudget(config.writeBudget, bootClock.monoMs(), wear.lastDay, processWritten());
       this.core = new CacheCore(store, {
         ...limits,
+        wear,
         clock: bootClock,
         boot: bootId(),
         targets,
@@ -64,7 +69,7 @@ class CacheWorker {
         this.#append(message);
         break;
       case 'hurry':
-        this.#schedule(this.#lastCommitMs + HURRY_APART_MS);
+        this.#schedule(this.#hurriedMs());
         break;
       case 'watchWindows':
         this.#watchWindows = true;
@@ -78,14 +83,20 @@ class CacheWorker {
     }
   }
 
-  #append({ seq, appends, hurry }: Extract<ToWorker, { type: 'append' }>): void {
+  #append({ seq, appends, hurry, uncommittedBytes }: Extract<ToWorker, { type: 'append' }>): void {
     for (const append of appends) {
       this.core.add(append);
       this.#rows += append.chunk?.length ?? 0;
     }
     this.#seq = seq;
+    this.core.uncommitted(uncommittedBytes);
     if (this.#rows >= COMMIT_ROWS_MAX) this.#commit();
-    else this.#schedule(hurry ? this.#lastCommitMs + HURRY_APART_MS : systemClock.monoMs() + this.#commitIntervalMs);
+    else this.#schedule(hurry ? this.#hurriedMs() : systemClock.monoMs() + this.#commitIntervalMs);
+  }
+
+  /** When a commit that somebody waits for may be. */
+  #hurriedMs(): number {
+    return this.#lastCommitMs + this.#budget.apartMs(bootClock.monoMs());
   }
 
   #schedule(dueMs: number): void {
@@ -99,6 +110,7 @@ class CacheWorker {
     this.#timer = undefined;
     const { done, windows } = this.core.commit();
     this.#lastCommitMs = systemClock.monoMs();
+    this.#budget.committed(bootClock.monoMs(), processWritten());
     this.#rows = 0;
     if (done) post({ type: 'committed', seq: this.#seq });
     else this.#schedule(this.#lastCommitMs + this.#commitIntervalMs);
@@ -112,6 +124,7 @@ class CacheWorker {
     const method = this.core[call] as (...args: unknown[]) => unknown;
     const value = method.apply(this.core, [...args]);
     if (call === 'saveHot') this.#schedule(systemClock.monoMs() + this.#commitIntervalMs);
+    if (call === 'stats') return { ...(value as CacheStats), writeBudget: this.#budget.stats(bootClock.monoMs()) };
     return value;
   }
 

@@ -4,7 +4,7 @@
  */
 import type { CacheCore } from '../cache/core.ts';
 import { bytesOf, Outbox } from '../cache/outbox.ts';
-import type { Append, CacheClient, CacheTag, ClosedWindows, CutRequest, HotState } from '../cache/types.ts';
+import type { Append, CacheClient, CacheTag, ClosedWindows, CutRequest, HotState, LadderState } from '../cache/types.ts';
 import { Uncommitted } from '../cache/uncommitted.ts';
 import { asError, isSluiceError, SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
@@ -110,6 +110,7 @@ export class LocalCache implements CacheClient {
     this.#call((core) => core.setRecipient(target, keys)).catch(() => {});
   }
   onWindows(_listener: (windows: ClosedWindows) => void): void {}
+  onLadder(_listener: (state: LadderState) => void): void {}
 
   async close(): Promise<void> {
     if (this.#closing) return;
