@@ -63,6 +63,21 @@ function publishCache(metrics: Metrics, { cache, stats }: Measured): void {
   metrics.collect('gauge', 'cache_bytes', 'Size of the cache on disk', [], () => one(stats()?.bytesUsed));
   metrics.collect('gauge', 'cache_bytes_max', 'What the cache may grow to', [], () => one(stats()?.bytesMax));
   metrics.collect('counter', 'cache_commits', 'Groups committed', [], () => one(stats()?.commits));
+  metrics.collect('gauge', 'ladder_level', 'Step of the degradation ladder, 0 to 5', [], () =>
+    one(stats()?.ladder.level),
+  );
+  metrics.collect('gauge', 'ladder_share', 'What drives the ladder, as shares of its limits', ['of'], () => {
+    const { disk, memory, age } = stats()?.ladder ?? {};
+    return Object.entries({ disk, memory, age }).flatMap(([of, share]): [Labels, number][] =>
+      share === undefined ? [] : [[{ of }, share]],
+    );
+  });
+  metrics.collect('counter', 'disk_written_bytes', 'Written to devices by this process, as the kernel counts', [], () =>
+    one(stats()?.wear?.written),
+  );
+  metrics.collect('gauge', 'write_budget_left_bytes', 'What hurried commits may still write today', [], () =>
+    one(stats()?.writeBudget?.leftBytes),
+  );
   metrics.collect('counter', 'cache_damaged_blocks', 'Blocks set aside because their checksum failed', [], () =>
     one(stats()?.damagedBlocks),
   );

@@ -77,7 +77,7 @@ export async function startWatch(watched: Watched): Promise<Watch> {
     },
   };
   // Sources and clouds that are away are no fault of this process: a watchdog that restarted it would help nobody.
-  const faults = () => (cache.accepting() ? [] : ['the cache takes nothing: the disk is full or too slow']);
+  const faults = () => faultsOf(watched);
   const status = () => statusOf(watched);
   const http = config.http && (await startHttp(config.http, { metrics: scrape, status, faults }));
   const calendar = nightlyReport(watched);
@@ -88,6 +88,11 @@ export async function startWatch(watched: Watched): Promise<Watch> {
       await http?.stop();
     },
   };
+}
+
+function faultsOf({ pipeline }: Pick<Watched, 'pipeline'>): string[] {
+  if (pipeline.closed) return ['storage is at level 5 of 5: no readings are taken'];
+  return pipeline.pressed() ? ['the cache takes nothing: the disk is full or too slow'] : [];
 }
 
 async function statusOf(watched: Watched): Promise<GatewayStatus> {

@@ -4,6 +4,7 @@
  */
 import { type CacheClient, HotTable, openCache } from './cache/index.ts';
 import type { Config } from './config/load.ts';
+import { followLadder } from './gateway-ladder.ts';
 import { type End, endAll, endPipeline, endUplink, type Stage } from './gateway-stop.ts';
 import { startWatch } from './gateway-watch.ts';
 import { type Hmi, startHmi } from './hmi/index.ts';
@@ -91,6 +92,8 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     });
     started('the pipeline', { stop: () => endPipeline(pipeline) });
     late.pipeline = pipeline;
+    const slowable = () => late.ingest?.slowable() ?? [];
+    const ladder = await followLadder({ cache, pipeline, uplink, hot, slowable, logger });
     const sources = () => late.ingest?.states() ?? [];
     const seen = {
       config,
@@ -118,6 +121,7 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
         },
       }),
     );
+    ladder.sourcesKnown();
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
     options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });

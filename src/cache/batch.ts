@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { encodeBlock, mergeBlocks } from '../wire/block.ts';
 import { hex } from '../wire/bytes.ts';
 import { holdsReadings } from '../wire/classes.ts';
-import { CODEC, compress } from '../wire/compress.ts';
+import { BROTLI_QUALITY_STRONG, CODEC, compress } from '../wire/compress.ts';
 import { BATCH_ID_BYTES, envelopeDigest, seal } from '../wire/envelope.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { type Dictionary, dictionaryHash, encodePayload, type Section, type SectionBody } from '../wire/payload.ts';
@@ -62,7 +62,8 @@ export class BatchBuilder {
     const dictionary = this.#dictionary(opened, target);
     const plain = encodePayload({ dictionary, sections });
     const codec = CODEC[request.codec ?? 'brotli'];
-    const payload = compress(plain, codec);
+    const isStronger = request.stronger === true && codec === CODEC.brotli;
+    const payload = compress(plain, codec, isStronger ? BROTLI_QUALITY_STRONG : undefined);
     const batchId = randomBytes(BATCH_ID_BYTES);
     const rows = rowsOf(selected);
     const { device, cloud } = sealing;

@@ -143,10 +143,7 @@ export class Commits {
       writeCommit(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
       if (this.#hot !== undefined) this.#parts.store.setBlob(HOT, this.#hot);
-      if (checkpoint) {
-        saveWindows(this.#parts.store, this.#parts.windows);
-        this.#options.wear?.save(this.#parts.store, this.#readings);
-      }
+      if (checkpoint) this.checkpoint();
     });
     this.#hot = undefined;
     this.#commits++;
@@ -156,6 +153,12 @@ export class Commits {
     if (!checkpoint) return;
     this.#checkpointMs = now.monoMs;
     this.#checkpointReadings = 0;
+  }
+
+  /** Inside a transaction: what lives in memory and is expensive to lose. */
+  checkpoint(): void {
+    saveWindows(this.#parts.store, this.#parts.windows);
+    this.#options.wear?.save(this.#parts.store, this.#readings);
   }
 
   #checkpointDue(now: Stamp, coming: number): boolean {

@@ -16,7 +16,7 @@ import { holdsReadings } from '../wire/classes.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { BatchBuilder, type Built, type Sealing } from './batch.ts';
 import { RunBook, TagBook, TargetBook } from './books.ts';
-import { restoreWindows, saveWindows } from './checkpoint.ts';
+import { restoreWindows } from './checkpoint.ts';
 import { type CommitOptions, Commits } from './commits.ts';
 import { Damage } from './damage.ts';
 import { Flight } from './flight.ts';
@@ -26,6 +26,7 @@ import { Journal, type Stamp } from './journal.ts';
 import { AT_REST } from './ladder/ladder.ts';
 import { backlogOf, ledgerOf } from './ledger.ts';
 import { Marks } from './marks.ts';
+import { readNotes } from './recover/notes.ts';
 import { deadLetters } from './refusal.ts';
 import { Retention, type RetentionLimits } from './retention.ts';
 import { Selection } from './select.ts';
@@ -272,6 +273,7 @@ export class CacheCore {
       ledger: ledgerOf(this.#store.ledger(), this.tags.sourceNames(), names, Number(this.#store.meta(SINCE))),
       ...this.#commits.stats(),
       ...this.#store.totals(),
+      damage: readNotes(this.#store),
       bytesUsed: this.#store.bytesUsed(),
       bytesMax: this.#options.bytesMax,
       tags: this.tags.size,
@@ -293,8 +295,7 @@ export class CacheCore {
       const { done } = this.commit();
       if (done) {
         this.#store.transaction(() => {
-          saveWindows(this.#store, this.#windows);
-          this.#options.wear?.save(this.#store, this.#commits.stats().readingsCommitted);
+          this.#commits.checkpoint();
           const run = this.runs.closed();
           if (run !== undefined) this.#store.putRun(run);
         });

@@ -26,7 +26,11 @@ interface HotTag {
   readonly id: string;
   readonly type: ValueType;
   readonly kind: SlotKind;
-  /** Period plus time to live; infinity never goes stale. */
+  /** 0 for a tag that tells. */
+  readonly periodMs: number;
+  /** Due every so many periods. */
+  readonly factor: number;
+  /** Period, as it is now, plus time to live; infinity never goes stale. */
   readonly liveMs: number;
 }
 
@@ -59,7 +63,14 @@ export class HotTable {
     const id = tagIdHex(definition);
     const liveMs =
       periodMs === undefined ? (fields.ttl ?? Number.POSITIVE_INFINITY) : periodMs + (fields.ttl ?? this.#ttlMs);
-    this.#tags[index] = { id, type: definition.type, kind: slotKind(definition.type), liveMs };
+    this.#tags[index] = {
+      id,
+      type: definition.type,
+      kind: slotKind(definition.type),
+      periodMs: periodMs ?? 0,
+      factor: 1,
+      liveMs,
+    };
     this.#byId.set(id, index);
     this.#restore(index);
   }
@@ -97,6 +108,23 @@ export class HotTable {
       timeMs: this.#timeMs[index] ?? 0,
       quality: isLive || isBad(q) ? q : Quality.stale,
     };
+  }
+
+  /**
+   * These polled tags are due every `factor` periods from now on; 1 is as configured. What is live now stays so until its
+   * next reading is due at the new pace.
+   */
+  slowed(factor: number, indexes: readonly number[]): void {
+    const nowMs = this.#clock.monoMs();
+    for (const index of indexes) {
+      const about = this.#tags[index];
+      if (about === undefined || about.factor === factor) continue;
+      const liveMs = about.liveMs + (factor - about.factor) * about.periodMs;
+      this.#tags[index] = { ...about, factor, liveMs };
+      const staleAtMs = this.#staleAtMs[index] as number; // in bounds
+      if (this.#isStale[index] !== 0 || Number.isNaN(staleAtMs)) continue;
+      this.#staleAtMs[index] = Math.min(staleAtMs + Math.max(0, liveMs - about.liveMs), nowMs + liveMs);
+    }
   }
 
   /** Called with the tags that have just gone stale; bad ones are known to be worse already and are left out. */

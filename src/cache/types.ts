@@ -7,6 +7,7 @@ import type { AlarmRow } from '../wire/control.ts';
 import type { HelloAnswer, HelloRun } from '../wire/hello.ts';
 import type { CloudPublic } from '../wire/keys.ts';
 import type { Range, RangeSet } from '../wire/ranges.ts';
+import type { DamageNote } from './recover/notes.ts';
 import type { Backlog, CacheStats, LadderState } from './stats.ts';
 
 export type {
@@ -21,7 +22,7 @@ export type {
   WriteOffReason,
 } from './stats.ts';
 export { LADDER_CAUSES, WRITE_OFF_REASONS } from './stats.ts';
-export type { AlarmRow, ClassNumber, HelloAnswer, Lane, Range, RangeSet };
+export type { AlarmRow, ClassNumber, DamageNote, HelloAnswer, Lane, Range, RangeSet };
 
 /** A tag of the registry (`RegisteredTag` is one). */
 export interface CacheTag {
@@ -107,6 +108,8 @@ export interface CutRequest {
   readonly only?: BatchPart | undefined;
   /** Default brotli. */
   readonly codec?: 'brotli' | 'deflate' | undefined;
+  /** Smaller at the cost of time, for a backlog that fills the disk; with brotli only. */
+  readonly stronger?: boolean | undefined;
 }
 
 export interface CutBatch {
@@ -191,6 +194,8 @@ export interface CacheClient {
   /** 16 random bytes for this life of the process. */
   readonly run: Uint8Array;
   readonly boot: Uint8Array;
+  /** What was found damaged when the cache was opened, and what became of it; empty on all good days. */
+  readonly damage: readonly DamageNote[];
   /** Before the first chunk that uses it. */
   registerTag(tag: CacheTag): void;
   /**

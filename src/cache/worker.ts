@@ -4,10 +4,12 @@ import { systemClock, type Timer } from '../runtime/clock.ts';
 import { parseDeviceKey } from '../wire/keys.ts';
 import { bootClock, bootId } from './boot.ts';
 import { CacheCore } from './core.ts';
-import { openDatabase } from './database.ts';
-import { makeFolder } from './folder.ts';
+import { isReadOnly, makeFolder, readOnly } from './folder.ts';
 import { lockFolder } from './lock.ts';
 import { type Closed, errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
+import type { DamageNote } from './recover/notes.ts';
+import { isSuspicious, openingReason, openRecovering } from './recover/open.ts';
+import { clearSuspect, markSuspect } from './recover/suspect.ts';
 import { SqliteStore } from './store-sqlite.ts';
 import type { CacheStats } from './types.ts';
 import { processWritten, Wear } from './wear.ts';
@@ -23,6 +25,8 @@ const post = (message: FromWorker, transfer: readonly Transferable[] = []) => po
 
 class CacheWorker {
   readonly core: CacheCore;
+  readonly damage: readonly DamageNote[];
+  readonly #folder: string;
   readonly #commitIntervalMs: number;
   readonly #release: () => void;
   readonly #budget: WriteBudget;
@@ -33,6 +37,7 @@ class CacheWorker {
   #watchWindows = false;
 
   constructor({ config, targets, device, version, reason }: WorkerOptions) {
+    this.#folder = config.path;
     makeFolder(config.path);
     const lock = lockFolder(config.path);
     this.#release = () => lock.release();
@@ -41,19 +46,25 @@ class CacheWorker {
     const limits = { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait };
     const key = device === undefined ? undefined : parseDeviceKey(device);
     try {
-      const store = new SqliteStore(openDatabase(config.path));
-      const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
-      this.#budget = new WriteBudget(config.writeBudget, bootClock.monoMs(), wear.lastDay, processWritten());
-      this.core = new CacheCore(store, {
-        ...limits,
-        wear,
-        clock: bootClock,
-        boot: bootId(),
-        targets,
-        device: key,
-        version,
-        reason,
+      const place = { folder: config.path, bytesMax, wallMs: bootClock.wallMs };
+      const { value, notes } = openRecovering(place, (db, found) => {
+        const store = new SqliteStore(db);
+        const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
+        const core = new CacheCore(store, {
+          ...limits,
+          wear,
+          clock: bootClock,
+          boot: bootId(),
+          targets,
+          device: key,
+          version,
+          reason: openingReason(reason, found),
+        });
+        return { core, wear };
       });
+      this.core = value.core;
+      this.damage = notes;
+      this.#budget = new WriteBudget(config.writeBudget, bootClock.monoMs(), value.wear.lastDay, processWritten());
     } catch (thrown) {
       lock.release();
       throw thrown;
@@ -142,6 +153,7 @@ class CacheWorker {
     this.#timer?.timer.cancel();
     this.#answer(id, () => {
       const done = this.core.close();
+      clearSuspect(this.#folder);
       if (done) post({ type: 'committed', seq: this.#seq });
       this.#release();
       const closed: Closed = { done, readings: this.core.readingsStuck() };
@@ -154,14 +166,19 @@ class CacheWorker {
 /** After these the disk cannot be trusted any more. */
 const STOPPING = new Set(['cache.disk', 'cache.corrupt']);
 
+// Given by client.ts.
+const options = workerData as WorkerOptions;
+
 function fail(thrown: unknown): void {
-  post({ type: 'failed', error: errorFacts(thrown) });
+  const { path } = options.config;
+  const isStopped = isReadOnly(path);
+  if (!isStopped && isSuspicious(thrown)) markSuspect(path);
+  post({ type: 'failed', error: errorFacts(isStopped ? readOnly(path, thrown) : thrown) });
   port?.close();
 }
 
 try {
-  // Given by client.ts.
-  const worker = new CacheWorker(workerData as WorkerOptions);
+  const worker = new CacheWorker(options);
   port.on('message', (message: ToWorker) => {
     try {
       worker.receive(message);
@@ -171,7 +188,8 @@ try {
   });
   // The timer's commits throw here.
   process.on('uncaughtException', fail);
-  post({ type: 'ready', run: worker.core.runs.current.run, boot: worker.core.runs.current.boot });
+  const { run, boot } = worker.core.runs.current;
+  post({ type: 'ready', run, boot, damage: worker.damage });
 } catch (thrown) {
   fail(thrown);
 }

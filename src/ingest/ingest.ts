@@ -8,6 +8,8 @@ import type { SourceState } from './state.ts';
 export interface Ingest {
   /** In the order of the config. */
   states(): readonly SourceState[];
+  /** Registry indexes of the tags that are read less often while the disk fills: polled, in a group of low priority. */
+  slowable(): readonly number[];
   /** Closes every session; nothing is pushed afterwards. */
   stop(): Promise<void>;
 }
@@ -26,6 +28,7 @@ export function startIngest(
   for (const runner of runners) runner.start();
   return {
     states,
+    slowable: () => runners.flatMap((runner) => runner.slowable),
     async stop() {
       await Promise.all(runners.map((runner) => runner.stop()));
     },

@@ -47,7 +47,7 @@ export async function pollUntilLost(session: PollSession, round: PollRound, life
     // While the cache is full a probe would not go out, and must not be asked for without pause.
     const wakeMs = pipeline.pressed() ? schedule.nextMs() : Math.min(schedule.nextMs(), units.probeAtMs());
     await sleep(clock, wakeMs - clock.monoMs(), life);
-    const next = schedule.take(clock.monoMs());
+    const next = schedule.take(clock.monoMs(), pipeline.slowdown());
     state.count('skipped', next.skipped);
     due = next.groups;
   }

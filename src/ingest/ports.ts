@@ -19,6 +19,8 @@ export interface PipelinePort {
   clearReceipts(source: string): void;
   /** Whether polls shall be skipped now. */
   pressed(): boolean;
+  /** How many times less often low-priority tags shall be read; 1 while the disk has room. */
+  slowdown(): number;
   durable(): Promise<void>;
 }
 

@@ -49,6 +49,13 @@ export class SourceRunner {
     this.#state = new StateKeeper(config.name, driver, this.#units.names, options.clock, options.logger, onState);
   }
 
+  /** Registry indexes of the tags that are read less often while the disk fills. */
+  get slowable(): readonly number[] {
+    const { groups, open } = this.#config.prepared;
+    if (open.mode !== 'poll') return [];
+    return this.#indexes.filter((_, id) => isLow(groups[id]?.tags ?? [])).flat();
+  }
+
   get state(): SourceState {
     return this.#state.current;
   }
@@ -112,7 +119,7 @@ export class SourceRunner {
       pipeline,
       schedule: new Schedule(
         name,
-        prepared.groups.map(({ unit, everyMs }, id) => ({ id, unit, everyMs })),
+        prepared.groups.map(({ unit, everyMs, tags }, id) => ({ id, unit, everyMs, isLow: isLow(tags) })),
         clock.monoMs(),
       ),
       units: this.#units,
@@ -242,6 +249,11 @@ export class SourceRunner {
       `the tag ${definition.name} does not fit: there are more tags than pipeline.tagsMax`,
     );
   }
+}
+
+/** A group is read as a whole: one tag of normal priority keeps it at its pace. */
+function isLow(tags: SourceConfig['prepared']['groups'][number]['tags']): boolean {
+  return tags.every(({ fields }) => fields.priority === 'low');
 }
 
 /** A full cache may keep us for as long as the cloud is away: the end of the gateway does not wait for it. */

@@ -5,12 +5,16 @@
  *
  * The phase comes from the names of source and unit, so that a hundred sources of 1 s do not all ask in the same
  * millisecond, and do so alike after every start. Groups of one unit share it: they are read together.
+ *
+ * While the disk fills, groups of low priority are read at every second, fourth or eighth point of their grid only.
  */
 
 export interface ScheduledGroup {
   readonly id: number;
   readonly unit: string;
   readonly everyMs: number;
+  /** All its tags are of low priority; default no. */
+  readonly isLow?: boolean;
 }
 
 export interface Due {
@@ -22,6 +26,7 @@ export interface Due {
 
 /** A group with its next time on the grid. */
 interface Slot extends ScheduledGroup {
+  readonly phaseMs: number;
   dueMs: number;
 }
 
@@ -32,7 +37,7 @@ export class Schedule {
     this.#slots = groups.map((group) => {
       const phaseMs = phaseOf(`${source}/${group.unit}`) * group.everyMs;
       const dueMs = Math.ceil((nowMs - phaseMs) / group.everyMs) * group.everyMs + phaseMs;
-      return { ...group, dueMs };
+      return { ...group, phaseMs, dueMs };
     });
   }
 
@@ -41,14 +46,21 @@ export class Schedule {
     return this.#slots.reduce((next, slot) => Math.min(next, slot.dueMs), Number.POSITIVE_INFINITY);
   }
 
-  /** What is due now; each of it moves on to its next time after now. */
-  take(nowMs: number): Due {
+  /**
+   * What is due now; each of it moves on to its next time after now.
+   * @param slowdown groups of low priority are read at every so many-th point of their grid.
+   */
+  take(nowMs: number, slowdown = 1): Due {
     const groups: number[] = [];
     let skipped = 0;
     for (const slot of this.#slots) {
       if (slot.dueMs > nowMs) continue;
-      groups.push(slot.id);
-      skipped += this.#moveOn(slot, nowMs) - 1;
+      const first = gridPoint(slot);
+      const passed = this.#moveOn(slot, nowMs);
+      const every = slot.isLow === true ? slowdown : 1;
+      const isRead = Math.floor((first + passed - 1) / every) > Math.floor((first - 1) / every);
+      if (isRead) groups.push(slot.id);
+      skipped += passed - (isRead ? 1 : 0);
     }
     return { groups, skipped };
   }
@@ -69,6 +81,11 @@ export class Schedule {
     slot.dueMs += passed * slot.everyMs;
     return passed;
   }
+}
+
+/** Which point of its grid is due next. */
+function gridPoint({ dueMs, phaseMs, everyMs }: Slot): number {
+  return Math.round((dueMs - phaseMs) / everyMs);
 }
 
 const FNV_OFFSET = 0x811c9dc5;

@@ -32,7 +32,7 @@ export interface SourceState {
   readonly units: readonly UnitState[];
   /** Rounds of reads that ended, for poll sources; deliveries for listen sources. */
   readonly reads: number;
-  /** Reads left out because an earlier one took too long, the process slept, or the cache was full. */
+  /** Reads left out because an earlier one took too long, the process slept, the cache was full, or it fills and the tags are of low priority. */
   readonly skipped: number;
   /** Rounds that took longer than until the next one was due. */
   readonly overruns: number;

@@ -42,6 +42,16 @@ export class AlarmBook {
     this.#publish(row);
   }
 
+  /** Another text of an active alarm. @param isWorse raised anew, whoever acknowledged it. */
+  change(id: string, { at, text }: Pick<AlarmEvent, 'at' | 'text'>, isWorse: boolean): void {
+    const row = this.#active.get(id);
+    if (row === undefined || (row.text === text && !isWorse)) return;
+    const { by: _, ...anew } = row;
+    const changed: AlarmRow = isWorse ? { ...anew, state: 'raised', at, text } : { ...row, text };
+    this.#active.set(id, changed);
+    this.#publish(changed);
+  }
+
   clear(id: string, event: AlarmEvent): void {
     const row = this.#active.get(id);
     if (row === undefined) return;

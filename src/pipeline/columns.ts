@@ -18,6 +18,8 @@ export const Trait = {
   unsigned: 16,
   deadband: 32,
   alarm: 64,
+  /** Priority low: its deadband widens while the disk fills. */
+  low: 128,
 } as const;
 
 /** Least and greatest value of the types that a float64 slot could overstep. */
@@ -74,6 +76,7 @@ export class TagColumns {
     if (kind === 'text') traits |= Trait.text;
     if (kind === 'int64') traits |= Trait.wide;
     if (kind === 'uint64') traits |= Trait.wide | Trait.unsigned;
+    if (fields.priority === 'low') traits |= Trait.low;
     if (kind !== 'text') {
       if (fields.min !== undefined || fields.max !== undefined) traits |= Trait.range;
       if (fields.deadband !== undefined) traits |= Trait.deadband;

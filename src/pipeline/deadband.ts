@@ -5,6 +5,9 @@
  *
  * A deadband of 0 thins exact repeats. A tag that sets no deadband keeps every reading, exact repeats too.
  *
+ * While the disk fills (the degradation ladder) the deadbands of low-priority tags are `widening` times as wide. A tag that
+ * sets no deadband, or one of 0, stays as it is.
+ *
  * Silence is measured by the readings' own times: a chunk may bring an hour at once. A time before the last kept one (a
  * late reading, a clock set back) is always kept, and later ones are measured from there.
  */
@@ -15,6 +18,8 @@ import { type TagColumns, Trait, wideSlots } from './columns.ts';
 const NOTHING_KEPT = 0xff;
 
 export class Deadband {
+  /** By how much the deadbands of low-priority tags are wider than set; 1 while the disk has room. */
+  widening = 1;
   readonly #columns: TagColumns;
   #value = new Float64Array(0);
   #signed = new BigInt64Array(0);
@@ -54,7 +59,8 @@ export class Deadband {
   }
 
   #isNear(index: number, trait: number, value: Float64Array, wide: BigInt64Array, row: number): boolean {
-    const deadband = this.#columns.deadband[index] as number;
+    const set = this.#columns.deadband[index] as number;
+    const deadband = (trait & Trait.low) === 0 ? set : set * this.widening;
     if ((trait & Trait.wide) === 0) {
       const change = Math.abs((value[row] as number) - (this.#value[index] as number));
       return change < deadband || change === 0;

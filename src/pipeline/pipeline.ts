@@ -9,10 +9,10 @@
  * Counted for each source: received = rejected + duplicate + thinned + accepted. The cache counts what it accepts; the
  * others travel with the readings they belong to, into the same commit.
  *
- * Full: sources ask `pressed` before they read a device. A chunk that comes all the same when the cache is at its cap is
+ * Full: level 5 of the cache's degradation ladder, or memory for uncommitted readings at its cap. Sources ask `pressed` before they read a device. A chunk that comes all the same when the cache is at its cap is
  * seen by them and kept by nobody: counted as received and rejected, and `push` says so, so that nobody acknowledges it.
  */
-import type { AlarmRow, CacheClient, Receipt } from '../cache/types.ts';
+import type { AlarmRow, CacheClient, LadderLevel, Receipt } from '../cache/types.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { Chunk } from '../reading.ts';
 import { type Clock, sleep } from '../runtime/clock.ts';
@@ -24,6 +24,7 @@ import { DeadLetters, originalOf } from './dead-letters.ts';
 import { Deadband } from './deadband.ts';
 import { Outbox } from './outbox.ts';
 import type { TagRegistry } from './registry.ts';
+import { CLOSED_LEVEL, slowdownAt } from './relief.ts';
 import { SourceAlarms, type SourceHealth } from './source-alarms.ts';
 import { type RejectReason, timeLimits, validate } from './validate.ts';
 
@@ -58,6 +59,7 @@ export class Pipeline {
   readonly #sourceAlarms: SourceAlarms;
   readonly #deadband: Deadband;
   readonly #reasons = new Map<string, number>();
+  #level: LadderLevel = 0;
 
   constructor(config: PipelineConfig, options: PipelineOptions) {
     const { clock, registry, cache, hmi } = options;
@@ -96,9 +98,11 @@ export class Pipeline {
           : valid.chunk.tag.subarray(0, valid.chunk.length),
       );
     }
-    if (!this.#outbox.hasRoom(valid.chunk.length)) {
+    if (this.closed || !this.#outbox.hasRoom(valid.chunk.length)) {
       this.#accounts.add(source, { received, rejected: received });
       this.#countReason('no_room', valid.chunk.length);
+      // Nothing may come for long that these counts could go with.
+      this.#outbox.flushSoon();
       return false;
     }
     const isThinned = valid.chunk.length > 0 && (valid.traits & Trait.deadband) !== 0;
@@ -131,7 +135,23 @@ export class Pipeline {
 
   /** Whether sources that can wait should: polls are skipped, not queued. */
   pressed(): boolean {
-    return !this.#options.cache.accepting();
+    return this.closed || !this.#options.cache.accepting();
+  }
+
+  /** The disk is full: nothing but alarms and counts is taken. */
+  get closed(): boolean {
+    return this.#level === CLOSED_LEVEL;
+  }
+
+  /** How many times less often low-priority tags shall be read. */
+  slowdown(): number {
+    return slowdownAt(this.#level);
+  }
+
+  /** A step of the degradation ladder, up or down. */
+  ladder(level: LadderLevel): void {
+    this.#level = level;
+    this.#deadband.widening = slowdownAt(level);
   }
 
   /** Resolves when everything pushed before is on disk; rejects when it never will be. */
@@ -145,10 +165,14 @@ export class Pipeline {
     this.#sourceAlarms.update(health);
   }
 
-  /** An alarm of the box itself, such as an uplink that is held. Said again, it changes nothing. */
-  gatewayAlarm(id: string, isActive: boolean, text: string): void {
+  /**
+   * An alarm of the box itself, such as an uplink that is held. Said again while it is active, its text changes.
+   * @param isWorse somebody who acknowledged it has to look again.
+   */
+  gatewayAlarm(id: string, isActive: boolean, text: string, isWorse = false): void {
     const event = { at: this.#options.clock.wallMs(), text };
-    if (isActive) this.#book.raise(id, {}, 'fault', event);
+    if (isActive && this.#book.isActive(id)) this.#book.change(id, event, isWorse);
+    else if (isActive) this.#book.raise(id, {}, 'fault', event);
     else this.#book.clear(id, event);
   }
 

@@ -157,6 +157,10 @@ export class Box {
     const names = ['plc', 'meter', 'broker'];
     const pipeline = startPipeline(config, { registry, hot, cache, clock, hmi, alarms: core.alarms(), sources: names });
     late.pipeline = pipeline;
+    cache.onLadder(({ level }) => {
+      pipeline.ladder(level);
+      uplink.press(level >= 1);
+    });
     const save = () => {
       cache.saveHot(hot.save());
       clock.after(HOT_SAVE_MS, save);

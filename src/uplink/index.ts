@@ -45,6 +45,8 @@ export interface UplinkOptions {
 export interface Uplink {
   /** Cheap: for status tables and metrics. */
   state(): UplinkState;
+  /** Whether the disk fills with what is to be sent: larger batches of the backlog, compressed more strongly. */
+  press(isPressed: boolean): void;
   /** An alarm was committed: it is sent now rather than within half a second. */
   nudge(): void;
   /**
@@ -124,6 +126,10 @@ class RunningUplink implements Uplink {
     void this.#hello.ask(this.#aborted.signal).then(() => {
       if (this.#stopping === undefined) this.#lanes.start();
     });
+  }
+
+  press(isPressed: boolean): void {
+    this.#lanes.press(isPressed);
   }
 
   nudge(): void {

@@ -8,7 +8,7 @@ const GAP_MS_LONGEST = 5000;
 
 /** Rows a batch of one lane. A time-out halves it, each success doubles it again, up to what fits through. */
 export class BatchRows {
-  readonly #rowsMax: number;
+  #rowsMax: number;
   #rows: number;
   /** Learned from "too large"; a hello forgets it, since limits change. */
   #ceiling: number;
@@ -34,6 +34,14 @@ export class BatchRows {
   /** @param rows of the batch that was too large */
   tooLarge(rows: number): void {
     this.#ceiling = Math.max(1, Math.min(this.#ceiling, Math.floor(rows / 2)));
+  }
+
+  /** Another maximum, while the disk fills and afterwards. What the link has taught stays: slow ones grow step by step. */
+  limit(rowsMax: number): void {
+    if (this.#rows === this.#rowsMax) this.#rows = rowsMax;
+    if (this.#ceiling === this.#rowsMax) this.#ceiling = rowsMax;
+    this.#rowsMax = rowsMax;
+    this.#rows = Math.min(this.#rows, rowsMax);
   }
 
   forgetCeiling(): void {

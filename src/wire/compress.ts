@@ -5,12 +5,18 @@
 import { brotliCompressSync, brotliDecompressSync, constants, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { SluiceError } from '../errors.ts';
 
-/** 0 stored, 1 brotli (quality 4), 2 raw deflate (level 6). */
+/** 0 stored, 1 brotli, 2 raw deflate (level 6). */
 export type Codec = 0 | 1 | 2;
 export const CODEC = { stored: 0, brotli: 1, deflate: 2 } as const satisfies Record<string, Codec>;
 
 /** Quality 4 is where brotli's size for its time is best on columns; 5 takes three times as long for 3 %. */
 export const BROTLI_QUALITY_DEFAULT = 4;
+/**
+ * For a backlog that fills the disk: 8 % smaller than 4 for 1.4 µs a reading, measured on the plant trace in batches of
+ * 100,000. Between the two nothing is worth its time (6 is larger than 4 where every tag has its own times), 11 is no
+ * smaller. Deflate has nothing to offer: level 9 saves 1 % for eight times the time.
+ */
+export const BROTLI_QUALITY_STRONG = 10;
 const DEFLATE_LEVEL_DEFAULT = 6;
 /** Largest plain text of one envelope; limits of callers are this or less. */
 export const PLAIN_BYTES_MAX = 32 * 1024 * 1024;

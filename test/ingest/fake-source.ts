@@ -138,6 +138,7 @@ export class Surroundings {
   readonly states: { source: string; state: string }[] = [];
   duplicates = 0;
   pressed = false;
+  slowdown = 1;
   full = false;
   /** Nothing becomes durable any more. */
   stuck = false;
@@ -166,6 +167,7 @@ export class Surroundings {
         releaseReceipts: (_, ids) => this.released.push(...ids),
         clearReceipts: () => this.cleared++,
         pressed: () => this.pressed,
+        slowdown: () => this.slowdown,
         durable: async () => {
           this.durables++;
           if (this.stuck) await new Promise(() => {});
