@@ -2,9 +2,11 @@
  * The gateway, top to bottom: cache, uplink, HMI, pipeline, ingest. Readings flow the other way round, from ingest to the
  * cloud; the acknowledgement is the only thing that comes back.
  */
-import { type CacheClient, HotTable, openCache } from './cache/index.ts';
+import { type CacheClient, HotTable } from './cache/index.ts';
 import type { Config } from './config/load.ts';
 import { followLadder } from './gateway-ladder.ts';
+import { type OpenCache, tellStorage, whileReadOnly } from './gateway-read-only.ts';
+import { startRecount } from './gateway-recount.ts';
 import { type End, endAll, endPipeline, endUplink, type Stage } from './gateway-stop.ts';
 import { startWatch } from './gateway-watch.ts';
 import { type Hmi, startHmi } from './hmi/index.ts';
@@ -41,6 +43,10 @@ export interface GatewayOptions {
  * @throws what a part could not start for; whatever fails the cache (a dead disk: nothing may be acknowledged any more).
  */
 export async function runGateway(config: Config, options: GatewayOptions): Promise<End> {
+  return whileReadOnly(config.cache, options, (open) => runPath(config, options, open));
+}
+
+async function runPath(config: Config, options: GatewayOptions, openCache: OpenCache): Promise<End> {
   const { logger, clock, random, version } = options;
   const startedMs = clock.wallMs();
   const metrics = new Metrics(true);
@@ -55,12 +61,13 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
   try {
     // Built from the cloud backwards: nothing may flow before it has somewhere to go.
     const keys = config.uplink && readUplinkKeys(config.uplink.keys);
-    const cache = await openCache(config.cache, {
+    const cache = await openCache({
       version,
       targets: [{ name: CLOUD_TARGET, required: keys !== undefined, dormant: keys === undefined }],
       ...(keys === undefined ? {} : { device: keys.device }),
     });
     started('the cache', { stop: () => cache.close() });
+    const { readOnly } = await cache.stats();
     const hot = started('the last values', await keepHot(config, cache, clock)).table;
     const registry = new TagRegistry(config.pipeline.tagsMax, (tag) => {
       cache.registerTag(tag);
@@ -70,8 +77,9 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
       logger[active ? 'warn' : 'info']({ alarm: id }, active ? `uplink: ${text}` : `uplink, over now: ${text}`);
       late.pipeline?.gatewayAlarm(id, active, text);
     };
-    const uplink =
-      config.uplink && keys && startUplink(config.uplink, cache, { ...keys, clock, logger, random, onAlarm });
+    // What stands in for a cache that cannot be written has nothing to send.
+    const sending = readOnly ? undefined : config.uplink;
+    const uplink = sending && keys && startUplink(sending, cache, { ...keys, clock, logger, random, onAlarm });
     if (uplink) started('the uplink', { stop: () => endUplink(uplink, cache, clock) });
     const acknowledge = (id: string, by: string) => late.pipeline?.acknowledge(id, by) ?? false;
     const gateway = config.gateway.id;
@@ -92,6 +100,7 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
     });
     started('the pipeline', { stop: () => endPipeline(pipeline) });
     late.pipeline = pipeline;
+    tellStorage({ damage: cache.damage, readOnly }, pipeline, logger);
     const slowable = () => late.ingest?.slowable() ?? [];
     const ladder = await followLadder({ cache, pipeline, uplink, hot, slowable, logger });
     const sources = () => late.ingest?.states() ?? [];
@@ -122,6 +131,7 @@ export async function runGateway(config: Config, options: GatewayOptions): Promi
       }),
     );
     ladder.sourcesKnown();
+    started('the recount', startRecount({ config, pipeline, clock, logger }));
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
     options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });

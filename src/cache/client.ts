@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import type { CacheConfig } from '../config/cache.ts';
 import { SluiceError } from '../errors.ts';
 import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
+import { readAtRestKeys } from './at-rest-key.ts';
 import { bytesOf, Outbox } from './outbox.ts';
 import {
   type Call,
@@ -16,6 +17,7 @@ import {
   type ToWorker,
   type WorkerOptions,
 } from './protocol.ts';
+import type { DamageNote } from './recover/notes.ts';
 import type { TargetConfig } from './targets.ts';
 import type {
   AckedAnswer,
@@ -45,10 +47,18 @@ const CLOSED = 'the cache has stopped';
 /** Sources are told to wait before appends have to be refused. */
 const ACCEPTING_SHARE = 0.75;
 
-/** @throws cache.locked, cache.newer, cache.corrupt, cache.disk (stop) */
+/** @throws cache.locked, cache.newer, cache.corrupt, cache.disk, cache.key… (stop) */
 export async function openCache(config: CacheConfig, options: CacheOptions): Promise<CacheClient> {
   const { version, reason = 'start', targets, device } = options;
-  const workerData: WorkerOptions = { config, targets, version, reason, device: device && formatDeviceKey(device) };
+  const keys = readAtRestKeys(config.encryptAtRest);
+  const workerData: WorkerOptions = {
+    config,
+    targets,
+    keys,
+    version,
+    reason,
+    device: device && formatDeviceKey(device),
+  };
   const worker = new Worker(workerFile(), { workerData, name: 'cache' });
   const client = new Client(worker, config.uncommittedBytesMax);
   await client.ready;
@@ -71,6 +81,7 @@ class Client implements CacheClient {
   readonly failed: Promise<never>;
   run: Uint8Array = new Uint8Array();
   boot: Uint8Array = new Uint8Array();
+  damage: readonly DamageNote[] = [];
   readonly #worker: Worker;
   readonly #outbox = new Outbox();
   readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
@@ -99,6 +110,7 @@ class Client implements CacheClient {
       if (message.type === 'ready') {
         this.run = message.run;
         this.boot = message.boot;
+        this.damage = message.damage;
         ready.resolve();
       } else this.#receive(message);
     });
@@ -200,7 +212,11 @@ class Client implements CacheClient {
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
-    if (this.#ended !== undefined) throw this.#ended;
+    if (this.#ended !== undefined) {
+      // Its file and its lock go with the thread: whoever opens the cache again in this process needs them.
+      await this.#worker.terminate();
+      throw this.#ended;
+    }
     this.#flush();
     const id = this.#nextCall++;
     // What the worker answers `close` with.

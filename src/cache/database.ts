@@ -20,6 +20,10 @@ const WAL_BYTES_KEPT = 16_000_000;
 /** Offsets in the header of a SQLite file (sqlite.org/fileformat2.html, 1.3). */
 const HEADER_BYTES = 100;
 const USER_VERSION_AT = 60;
+const APPLICATION_ID_AT = 68;
+const MAGIC = 'SQLite format 3\0';
+/** No release will count so far: a number beyond is a damaged one. */
+const VERSION_MAX = SCHEMA_VERSION + 1000;
 
 /** @throws cache.newer (stop, file untouched), cache.corrupt, cache.disk (stop) */
 export function openDatabase(folder: string): Database.Database {
@@ -74,6 +78,8 @@ function migrate(db: Database.Database): void {
 
 function requireKnown(version: number): void {
   if (version <= SCHEMA_VERSION) return;
+  if (version > VERSION_MAX)
+    throw new SluiceError('cache.corrupt', 'stop', `the cache file is damaged: schema ${version} is no version`);
   throw new SluiceError(
     'cache.newer',
     'stop',
@@ -88,7 +94,11 @@ function versionInHeader(file: string): number {
   const header = Buffer.alloc(HEADER_BYTES);
   const handle = openSync(file, 'r');
   try {
-    return readSync(handle, header, 0, HEADER_BYTES, 0) === HEADER_BYTES ? header.readUInt32BE(USER_VERSION_AT) : 0;
+    if (readSync(handle, header, 0, HEADER_BYTES, 0) < HEADER_BYTES) return 0;
+    // Rubbish has a version, too, and must not pass for the file of a newer program.
+    const isOurs = header.toString('latin1', 0, MAGIC.length) === MAGIC;
+    if (!isOurs || header.readUInt32BE(APPLICATION_ID_AT) !== APPLICATION_ID) return 0;
+    return header.readUInt32BE(USER_VERSION_AT);
   } finally {
     closeSync(handle);
   }

@@ -1,6 +1,7 @@
 /** Where things are in the cache's folder. */
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { codeOf, SluiceError } from '../errors.ts';
 
 export const DATABASE_FILE = 'cache.db';
 export const LOCK_FILE = 'lock';
@@ -16,8 +17,30 @@ function makeFolders(path: string): void {
   mkdirSync(path, { mode: FOLDER_MODE });
 }
 
-/** SQLite gives -wal and -shm the mode of the file itself, so it is made here first. */
+/** Whether the file system takes no writes at all, whoever asks: a permission that is missing is something else. */
+export function isReadOnly(path: string): boolean {
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+    return false;
+  } catch (thrown) {
+    return codeOf(thrown) === 'EROFS';
+  }
+}
+
+/** The gateway goes on without keeping anything, and tries again: see `standing-in.ts`. */
+export function readOnly(path: string, cause?: unknown): SluiceError {
+  return new SluiceError('cache.read_only', 'retry', `the file system of the cache ${path} is read-only`, {
+    cause,
+    hint: 'Most often the kernel did that after errors of the card or disk: see dmesg. Check it, remount it, or replace it.',
+  });
+}
+
+/**
+ * SQLite gives -wal and -shm the mode of the file itself, so it is made here first.
+ * @throws cache.read_only (retry)
+ */
 export function makeFolder(path: string): void {
+  if (isReadOnly(path)) throw readOnly(path);
   makeFolders(path);
   chmodSync(path, FOLDER_MODE);
   for (const name of [DATABASE_FILE, LOCK_FILE]) {

@@ -1,8 +1,14 @@
 /** The edge cache: everything that other parts use. */
+export type { AtRestKeys } from './at-rest.ts';
+export { atRestKeyFaults, makeAtRestKey, readAtRestKeyFile, readAtRestKeys } from './at-rest-key.ts';
 export { type CacheOptions, openCache } from './client.ts';
 export { HotTable, type HotValue } from './hot.ts';
 export { type CacheHolder, cacheHolder } from './lock.ts';
 export type { PendingView, ReadingView, RunView, TailPlace, VerifyReport, WindowView } from './reader.ts';
 export { type CacheReader, readCache } from './reader.ts';
+export type { LedgerDifference, RecountReport } from './recount.ts';
+export { recountCache } from './recount-client.ts';
+export { StandIn } from './standing-in.ts';
 export type * from './types.ts';
 export { WRITE_OFF_REASONS } from './types.ts';
+export type { WearStats } from './wear.ts';

@@ -2,7 +2,7 @@
  * One writer a cache: an exclusive lock of the kernel's on a file of its own, held while the process lives and gone with
  * it, however it ends. Nothing stale can be left behind. Who holds it stands beside it in plain text, for messages only.
  */
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { codeOf, SluiceError } from '../errors.ts';
@@ -14,6 +14,17 @@ export interface Lock {
 
 /** @throws cache.locked (stop), naming the process that has it. */
 export function lockFolder(path: string): Lock {
+  try {
+    return lockOnce(path);
+  } catch (thrown) {
+    // It holds nothing: rubbish in it can go. Whoever had the lock would have kept us from seeing that it is rubbish.
+    if (!/^SQLITE_(NOTADB|CORRUPT)/.test(codeOf(thrown))) throw thrown;
+    truncateSync(join(path, LOCK_FILE));
+    return lockOnce(path);
+  }
+}
+
+function lockOnce(path: string): Lock {
   const db = new Database(join(path, LOCK_FILE), { timeout: 0 });
   const holderFile = join(path, HOLDER_FILE);
   try {

@@ -2,13 +2,17 @@
 
 import type { CacheConfig } from '../config/cache.ts';
 import { asError, codeOf, isSluiceError, type Recovery, SluiceError } from '../errors.ts';
+import type { AtRestKeys } from './at-rest.ts';
 import type { CacheCore } from './core.ts';
+import type { DamageNote } from './recover/notes.ts';
 import type { TargetConfig } from './targets.ts';
 import type { Append, CacheTag, ClosedWindows, LadderState } from './types.ts';
 
 export interface WorkerOptions {
   readonly config: CacheConfig;
   readonly targets: readonly TargetConfig[];
+  /** Of encryption at rest. */
+  readonly keys: AtRestKeys;
   /** `formatDeviceKey` text. */
   readonly device: string | undefined;
   readonly version: string;
@@ -58,7 +62,12 @@ export interface Closed {
 }
 
 export type FromWorker =
-  | { readonly type: 'ready'; readonly run: Uint8Array; readonly boot: Uint8Array }
+  | {
+      readonly type: 'ready';
+      readonly run: Uint8Array;
+      readonly boot: Uint8Array;
+      readonly damage: readonly DamageNote[];
+    }
   | { readonly type: 'committed'; readonly seq: number }
   | { readonly type: 'windows'; readonly windows: readonly ClosedWindows[] }
   | { readonly type: 'ladder'; readonly state: LadderState }

@@ -1,4 +1,5 @@
 /** Figures of the cache: its account, what waits, how full it is, what it wrote. */
+import type { DamageNote } from './recover/notes.ts';
 import type { WearStats } from './wear.ts';
 import type { WriteBudgetStats } from './write-budget.ts';
 
@@ -71,6 +72,10 @@ export interface CacheStats {
   readonly tags: number;
   readonly deadLetters: number;
   readonly damagedBlocks: number;
+  /** Files and logs found damaged, at this start and at earlier ones, oldest first; the newest eight. */
+  readonly damage: readonly DamageNote[];
+  /** The file system takes no writes: nothing is kept, see `standing-in.ts`. */
+  readonly readOnly?: boolean | undefined;
   /** Uncommitted because the disk is full: tried again at every commit. */
   readonly full: boolean;
   readonly lastCommitMs: number | undefined;

@@ -36,7 +36,7 @@ class CacheWorker {
   #lastCommitMs = Number.NEGATIVE_INFINITY;
   #watchWindows = false;
 
-  constructor({ config, targets, device, version, reason }: WorkerOptions) {
+  constructor({ config, targets, keys, device, version, reason }: WorkerOptions) {
     this.#folder = config.path;
     makeFolder(config.path);
     const lock = lockFolder(config.path);
@@ -48,7 +48,7 @@ class CacheWorker {
     try {
       const place = { folder: config.path, bytesMax, wallMs: bootClock.wallMs };
       const { value, notes } = openRecovering(place, (db, found) => {
-        const store = new SqliteStore(db);
+        const store = new SqliteStore(db, keys);
         const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
         const core = new CacheCore(store, {
           ...limits,

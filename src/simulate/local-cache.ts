@@ -4,7 +4,15 @@
  */
 import type { CacheCore } from '../cache/core.ts';
 import { bytesOf, Outbox } from '../cache/outbox.ts';
-import type { Append, CacheClient, CacheTag, ClosedWindows, CutRequest, HotState, LadderState } from '../cache/types.ts';
+import type {
+  Append,
+  CacheClient,
+  CacheTag,
+  ClosedWindows,
+  CutRequest,
+  HotState,
+  LadderState,
+} from '../cache/types.ts';
 import { Uncommitted } from '../cache/uncommitted.ts';
 import { asError, isSluiceError, SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
@@ -32,6 +40,7 @@ type Method = (...args: never[]) => unknown;
 export class LocalCache implements CacheClient {
   readonly run: Uint8Array;
   readonly boot: Uint8Array;
+  readonly damage = [];
   readonly uncommittedBytesMax: number;
   readonly failed: Promise<never> = new Promise(() => {});
   readonly #options: LocalCacheOptions;
