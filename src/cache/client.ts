@@ -44,6 +44,8 @@ export interface CacheOptions {
 }
 
 const CLOSED = 'the cache has stopped';
+/** The worker works on columns outside the heap: more room for young objects, 48 MB by default, only delays their end. */
+const YOUNG_GENERATION_MB = 6;
 /** Sources are told to wait before appends have to be refused. */
 const ACCEPTING_SHARE = 0.75;
 
@@ -59,7 +61,8 @@ export async function openCache(config: CacheConfig, options: CacheOptions): Pro
     reason,
     device: device && formatDeviceKey(device),
   };
-  const worker = new Worker(workerFile(), { workerData, name: 'cache' });
+  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB };
+  const worker = new Worker(workerFile(), { workerData, name: 'cache', resourceLimits });
   const client = new Client(worker, config.uncommittedBytesMax);
   await client.ready;
   return client;

@@ -35,11 +35,19 @@ export function compress(plain: Uint8Array, codec: Codec, quality?: number): Uin
         params: {
           [constants.BROTLI_PARAM_QUALITY]: quality ?? BROTLI_QUALITY_DEFAULT,
           [constants.BROTLI_PARAM_SIZE_HINT]: plain.length,
+          [constants.BROTLI_PARAM_LGWIN]: windowBits(plain.length),
         },
       });
     case CODEC.deflate:
       return deflateRawSync(plain, { level: quality ?? DEFLATE_LEVEL_DEFAULT });
   }
+}
+
+/** The smallest window that reaches back over all of it: the default, 4 MB, is allocated at both ends whatever is compressed. */
+function windowBits(bytes: number): number {
+  // A window of 2^bits less 16 bytes (RFC 7932, section 9.1).
+  const bits = Math.ceil(Math.log2(bytes + 16));
+  return Math.min(constants.BROTLI_DEFAULT_WINDOW, Math.max(constants.BROTLI_MIN_WINDOW_BITS, bits));
 }
 
 /**
