@@ -11,7 +11,7 @@ import type { Clock } from '../runtime/clock.ts';
 
 const IO_FILE = '/proc/self/io';
 /** The store's name for the account. */
-const WEAR = 'wear';
+export const WEAR = 'wear';
 const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
 const YEAR_MS = 365.25 * DAY_MS;
@@ -110,23 +110,9 @@ export class Wear {
   /** @param readings committed since the process started. */
   stats(readings: number): WearStats {
     this.#sample(readings);
-    const observedMs = this.#hours.reduce((sum, { ms }) => sum + ms, 0);
-    const committed = this.#hours.reduce((sum, hour) => sum + hour.readings, 0);
-    const written = this.#options.written();
-    const isKnown = written !== undefined && observedMs >= OBSERVED_MS_LEAST;
-    const perDay = isKnown ? (this.lastDay / observedMs) * DAY_MS : undefined;
-    const { endurance = ENDURANCE_ASSUMED_BYTES } = this.#options;
-    return {
-      written,
-      total: this.#total,
-      sinceMs: this.#sinceMs,
-      perDay,
-      observedMs,
-      perReading: isKnown && committed > 0 ? this.lastDay / committed : undefined,
-      endurance,
-      isAssumed: this.#options.endurance === undefined,
-      years: perDay === undefined || perDay === 0 ? undefined : endurance / perDay / (YEAR_MS / DAY_MS),
-    };
+    const { endurance, written } = this.#options;
+    const account = { hours: this.#hours, total: this.#total, sinceMs: this.#sinceMs };
+    return figures(account, written(), endurance);
   }
 
   #sample(readings: number): void {
@@ -150,6 +136,35 @@ export class Wear {
     this.#hours.push(next);
     return next;
   }
+}
+
+/** As it was last saved; `written` is unknown. Undefined before the first checkpoint. */
+export function savedWear(text: string | undefined, endurance: number | undefined): WearStats | undefined {
+  const saved = parse(text);
+  return saved && { ...figures(saved, 0, endurance), written: undefined };
+}
+
+function figures(
+  { hours, total, sinceMs }: Saved,
+  written: number | undefined,
+  endurance: number | undefined,
+): WearStats {
+  const sum = (of: (hour: Hour) => number) => hours.reduce((before, hour) => before + of(hour), 0);
+  const [bytes, readings, observedMs] = [sum((hour) => hour.bytes), sum((hour) => hour.readings), sum(({ ms }) => ms)];
+  const isKnown = written !== undefined && observedMs >= OBSERVED_MS_LEAST;
+  const perDay = isKnown ? (bytes / observedMs) * DAY_MS : undefined;
+  const bears = endurance ?? ENDURANCE_ASSUMED_BYTES;
+  return {
+    written,
+    total,
+    sinceMs,
+    perDay,
+    observedMs,
+    perReading: isKnown && readings > 0 ? bytes / readings : undefined,
+    endurance: bears,
+    isAssumed: endurance === undefined,
+    years: perDay === undefined || perDay === 0 ? undefined : (bears / perDay) * (DAY_MS / YEAR_MS),
+  };
 }
 
 function parse(text: string | undefined): Saved | undefined {

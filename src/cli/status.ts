@@ -3,7 +3,7 @@
  * gateway with `http:` also tells how its sources and its uplink are now.
  */
 import { request } from 'undici';
-import { type CacheHolder, type CacheReader, cacheHolder, type PendingView } from '../cache/index.ts';
+import { type CacheHolder, type CacheReader, cacheHolder, type PendingView, type WearStats } from '../cache/index.ts';
 import type { AlarmRow } from '../cache/types.ts';
 import type { Config } from '../config/load.ts';
 import type { GatewayStatus } from '../gateway.ts';
@@ -11,6 +11,7 @@ import { systemClock } from '../runtime/clock.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import { type CacheChoice, openLocalCache } from './local-cache.ts';
 import { bytes, count, type Output, span, table, time } from './output.ts';
+import { printStorage, printWear } from './status-storage.ts';
 
 /** A gateway that hangs must not hang the one who looks for the reason. */
 const ASK_TIMEOUT_MS = 2000;
@@ -30,6 +31,8 @@ interface Report {
   readonly tags: number;
   readonly pending: readonly PendingView[];
   readonly alarms: readonly AlarmRow[];
+  /** Of the running gateway, else as of the last checkpoint; undefined before it. */
+  readonly wear: WearStats | undefined;
   readonly runs: ReturnType<CacheReader['runs']>;
 }
 
@@ -49,6 +52,7 @@ export async function status(options: StatusCommand, output: Output): Promise<Ex
       tags: cache.tags().length,
       pending: cache.pending(),
       alarms: cache.alarms(),
+      wear: live?.cache.wear ?? cache.wear(config?.cache.endurance),
       runs: cache.runs(),
     };
     if (options.json === true) output.json(report);
@@ -107,6 +111,8 @@ function print(report: Report, output: Output): void {
     `accepted   ${count(report.accepted)} readings of ${count(report.tags)} tags; ${count(report.rejected)} rejected`,
   );
   printPending(report.pending, nowMs, output);
+  if (live !== undefined) printStorage(live.cache, report.pending, nowMs, output);
+  if (report.wear !== undefined) printWear(report.wear, output);
   if (live !== undefined) printLive(live, nowMs, output);
   printAlarms(report.alarms, nowMs, output);
 }
@@ -132,8 +138,7 @@ function printPending(pending: readonly PendingView[], nowMs: number, output: Ou
   }
 }
 
-function printLive({ uplink, cache }: GatewayStatus, nowMs: number, output: Output): void {
-  output.line(`disk       ${bytes(cache.bytesUsed)} of ${bytes(cache.bytesMax)}${cache.full ? ', FULL' : ''}`);
+function printLive({ uplink }: GatewayStatus, nowMs: number, output: Output): void {
   if (uplink === undefined) return;
   const last = Math.max(...Object.values(uplink.lanes).map(({ lastAckMs }) => lastAckMs ?? 0));
   const ago = last > 0 ? `, the last acknowledgement ${span(nowMs - last)} ago` : '';

@@ -13,7 +13,8 @@ export function slowdownAt(level: LadderLevel): number {
   return SLOWDOWN[level];
 }
 
-function doneAt(level: LadderLevel): string {
+/** What is done about it, outside the cache and in it. */
+export function ladderAction(level: LadderLevel): string {
   const slower = `low-priority tags are read ${SLOWDOWN[level]} times less often, with wider deadbands`;
   switch (level) {
     case 0:
@@ -31,7 +32,8 @@ function doneAt(level: LadderLevel): string {
   }
 }
 
-function because({ cause, disk, memory, age }: LadderState): string {
+/** What drives the ladder most. */
+export function ladderCause({ cause, disk, memory, age }: LadderState): string {
   switch (cause) {
     case 'disk':
       return `${percent(disk)} of the space for readings (cache.bytesMax) waits for the cloud`;
@@ -53,6 +55,6 @@ function percent(share: number): string {
 /** `storage is at level 2 of 5: 66 % of … waits for the cloud. Low-priority tags …` */
 export function ladderText(state: LadderState): string {
   const { level } = state;
-  if (level === 0) return `storage has room again: ${doneAt(level)}`;
-  return `storage is at level ${level} of 5: ${because(state)}. What is done: ${doneAt(level)}`;
+  if (level === 0) return `storage has room again: ${ladderAction(level)}`;
+  return `storage is at level ${level} of 5: ${ladderCause(state)}. What is done: ${ladderAction(level)}`;
 }

@@ -44,6 +44,31 @@ describe('the last value of a tag', () => {
     hot.stop();
   });
 
+  test('never flaps while its polls slow down and come back, and goes stale when they stay away', () => {
+    const clock = new ManualClock(START_MS);
+    const hot = table(clock);
+    const stale: number[] = [];
+    hot.onStale((indexes) => stale.push(...indexes));
+    const read = () => hot.update(chunk([[0, clock.wallMs(), 5]]));
+    for (const factor of [1, 2, 4, 8, 4, 2, 1, 8, 1]) {
+      hot.slowed(factor, [0]);
+      // The next reading comes at the new pace, counted from the last one.
+      clock.advance(factor * 1000);
+      read();
+      clock.advance(factor * 1000);
+      read();
+      expect(stale).toEqual([]);
+    }
+    hot.slowed(4, [0]);
+    clock.advance(4900);
+    expect(hot.get(0)?.quality).toBe(Quality.good);
+    clock.advance(200);
+    expect(stale).toEqual([0]);
+    hot.slowed(8, [0]);
+    expect(hot.get(0)?.quality).toBe(Quality.stale);
+    hot.stop();
+  });
+
   test('has its own time to live where it says so, and none where it tells by itself', () => {
     const clock = new ManualClock(START_MS);
     const hot = table(clock);

@@ -15,6 +15,8 @@ export interface GroupSpec {
   readonly unit: string;
   readonly everyMs: number;
   readonly tags: readonly string[];
+  /** Names of those of low priority. */
+  readonly low?: readonly string[];
 }
 
 export class FakeDevice {
@@ -52,7 +54,7 @@ export class FakeDevice {
         tags: group.tags.map((tag) => ({
           name: tag,
           type: 'float64' as const,
-          fields: tagFieldsSchema.parse({}),
+          fields: tagFieldsSchema.parse({ priority: group.low?.includes(tag) ? 'low' : 'normal' }),
           address: tag,
         })),
       }));

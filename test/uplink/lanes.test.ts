@@ -106,6 +106,29 @@ describe('ordinary days', () => {
     expect(lanes.counters).toMatchObject({ delivered: 358, resent: 0 });
   });
 
+  test('while the disk fills the backlog goes in larger batches, compressed more strongly; live and alarms as ever', async () => {
+    const { cache, lanes, sent, run } = simulate({ answer: () => YES, config: { rowsMax: 100 } });
+    cache.commit(350, 'reading', 60_000);
+    cache.commit(150);
+    const stronger: Record<string, unknown> = {};
+    const cut = cache.cut.bind(cache);
+    cache.cut = (request) => {
+      stronger[request.lane] = request.stronger;
+      return cut(request);
+    };
+    lanes.press(true);
+    lanes.start();
+    await run(3000);
+    expect(sent.filter(({ lane }) => lane === 'backlog').map(({ rows }) => rows.length)).toEqual([350]);
+    expect(sent.filter(({ lane }) => lane === 'live').map(({ rows }) => rows.length)).toContain(100);
+    expect(stronger).toEqual({ alarm: false, live: false, backlog: true });
+    lanes.press(false);
+    cache.commit(150, 'reading', 60_000);
+    await run(3000);
+    expect(sent.filter(({ lane }) => lane === 'backlog').map(({ rows }) => rows.length)).toEqual([350, 100, 50]);
+    expect(stronger.backlog).toBe(false);
+  });
+
   test('a nudge sends an alarm at once', async () => {
     const { cache, lanes, sent, run } = simulate({ answer: () => YES });
     lanes.start();

@@ -25,6 +25,27 @@ describe('the size of batches', () => {
     expect(size.rows).toBe(10);
   });
 
+  test('grows to another maximum at once, unless the link has taught otherwise, and is back under the first at once', () => {
+    const size = new BatchRows(10_000);
+    size.limit(100_000);
+    expect(size.rows).toBe(100_000);
+    size.limit(10_000);
+    expect(size.rows).toBe(10_000);
+    size.timedOut();
+    size.limit(100_000);
+    expect(size.rows).toBe(5000);
+    for (let i = 0; i < 10; i++) size.passed();
+    expect(size.rows).toBe(100_000);
+    size.tooLarge(100_000);
+    size.limit(10_000);
+    expect(size.rows).toBe(10_000);
+    size.limit(100_000);
+    expect(size.rows).toBeLessThanOrEqual(50_000);
+    size.forgetCeiling();
+    for (let i = 0; i < 10; i++) size.passed();
+    expect(size.rows).toBe(100_000);
+  });
+
   test('stays under what was too large until a hello', () => {
     const size = new BatchRows(10_000);
     size.tooLarge(10_000);
