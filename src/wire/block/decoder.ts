@@ -1,7 +1,7 @@
 /** Reads a block from outside, believing nothing in it. */
 import { SluiceError } from '../../errors.ts';
 import { isBad, type SlotKind } from '../../reading.ts';
-import { type BlockColumns, cellsMax } from '../columns.ts';
+import { type BlockChunk, type BlockColumns, type BlockTag, cellsMax } from '../columns.ts';
 import { crc32c } from '../crc32c.ts';
 import { readChunks, readTags } from './directory.ts';
 import { readIntegers } from './integers.ts';
@@ -61,6 +61,20 @@ export function decodeBlock(bytes: Uint8Array, limits: BlockLimits): BlockColumn
   }
   const chunks = readChunks(streams.chunks, rows);
   const tags = readTags(streams.tags, streams.kinds, streams.counts, chunks, rows, limits.cellsMax ?? cellsMax(rows));
+  return readColumns(streams, rows, chunks, tags);
+}
+
+/**
+ * The rows that the streams behind the directory hold, all of them and nothing else.
+ * @param rows the sum of the tags' counts, already bounded.
+ * @throws block.malformed, wire.malformed (text that is not UTF-8)
+ */
+export function readColumns(
+  streams: Record<StreamName, Cursor>,
+  rows: number,
+  chunks: readonly BlockChunk[],
+  tags: readonly BlockTag[],
+): BlockColumns {
   const timeMs = new Float64Array(rows);
   const value = new Float64Array(rows);
   const quality = new Uint8Array(rows);

@@ -15,7 +15,7 @@ import { type BlockChunk, type BlockTag, cellsMax } from '../columns.ts';
 import { type Cursor, malformedBlock, type Stream } from './streams.ts';
 
 /** Positions are on disk and on the wire: appended to, never reordered. */
-const KINDS: readonly SlotKind[] = ['number', 'int64', 'uint64', 'bool', 'text'];
+export const KINDS: readonly SlotKind[] = ['number', 'int64', 'uint64', 'bool', 'text'];
 /** Above any registry; keeps numbers in 32 bits. */
 export const TAG_NUMBER_MAX = 2 ** 31 - 1;
 

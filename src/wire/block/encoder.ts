@@ -4,7 +4,7 @@ import type { BlockColumns } from '../columns.ts';
 import { crc32c } from '../crc32c.ts';
 import { DirectoryWriter, writeChunks } from './directory.ts';
 import { writeIntegers } from './integers.ts';
-import { BLOCK_VERSION, CRC_BYTES, eachStream, noneBad, STREAMS } from './layout.ts';
+import { BLOCK_VERSION, CRC_BYTES, eachStream, noneBad, STREAMS, type StreamName } from './layout.ts';
 import { NumbersWriter } from './numbers.ts';
 import { FloatPlanes, Planes } from './planes.ts';
 import { BoolsWriter, writeQualities } from './runs.ts';
@@ -31,7 +31,21 @@ export class BlockEncoder {
   );
   #good = new Float64Array(256);
 
-  encode({ rows, chunks, tags, timeMs, value, quality, texts }: BlockColumns): Uint8Array {
+  encode(columns: BlockColumns): Uint8Array {
+    this.streams(columns);
+    return this.#assemble(columns.rows);
+  }
+
+  /** What `encode` puts together. Valid until the next call. @throws RangeError as `encodeBlock` */
+  streams({
+    rows,
+    chunks,
+    tags,
+    timeMs,
+    value,
+    quality,
+    texts,
+  }: BlockColumns): Readonly<Record<StreamName, Pick<Stream, 'bytes' | 'length'>>> {
     if (rows === 0) throw new RangeError('a block needs rows');
     this.#clear();
     writeChunks(this.#streams.chunks, chunks);
@@ -50,7 +64,7 @@ export class BlockEncoder {
     this.#timeRaw.writeTo(this.#streams.timeRaw);
     this.#floats.writeTo(this.#streams.floats);
     this.#doubles.writeTo(this.#streams.doubles);
-    return this.#assemble(rows);
+    return this.#streams;
   }
 
   #values(
