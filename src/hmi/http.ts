@@ -3,7 +3,6 @@
  * Loopback unless the configuration says otherwise, and then only with a token. It reads; nothing can be changed here.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import fastify from 'fastify';
 import type { HttpConfig } from '../config/schema.ts';
 import { codeOf, SluiceError } from '../errors.ts';
 import { jsonReplacer } from '../runtime/json.ts';
@@ -28,6 +27,8 @@ export interface HttpServer {
 
 /** @throws http.listen_failed */
 export async function startHttp(config: HttpConfig, view: HttpView): Promise<HttpServer> {
+  // Its library takes 20 MB: only where somebody may look.
+  const { fastify } = await import('fastify');
   const app = fastify({ bodyLimit: BODY_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS, forceCloseConnections: true });
   app.server.maxConnections = CONNECTIONS_MAX;
   if (config.token !== undefined) {

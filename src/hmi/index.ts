@@ -10,7 +10,7 @@ import type { PlainValue, ValueType } from '../reading.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Access } from './access.ts';
 import { Audience } from './audience.ts';
-import { HmiBroker } from './broker.ts';
+import type { HmiBroker } from './broker.ts';
 import { answerCommand } from './commands.ts';
 import { isoTime, readingJson, stateJson, Topics } from './topics.ts';
 
@@ -99,6 +99,8 @@ class MqttHmi implements Hmi {
   static async start(config: HmiMqttConfig, live: LiveView, options: HmiOptions): Promise<MqttHmi> {
     const hmi = new MqttHmi(config, live, options);
     hmi.#tell(hmi.#topics.state, { state: 'online', t: isoTime(options.clock.wallMs()) });
+    // The broker's library takes 13 MB: only where panels are served.
+    const { HmiBroker } = await import('./broker.ts');
     hmi.#broker = await HmiBroker.start({
       config,
       topics: hmi.#topics,
