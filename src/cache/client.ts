@@ -6,7 +6,7 @@ import type { CacheConfig } from '../config/cache.ts';
 import { SluiceError } from '../errors.ts';
 import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
 import { readAtRestKeys } from './at-rest-key.ts';
-import { bytesOf, Outbox } from './outbox.ts';
+import { bytesOf, isUrgent, Outbox } from './outbox.ts';
 import {
   type Call,
   type CallArguments,
@@ -132,7 +132,8 @@ class Client implements CacheClient {
     if (this.#closing) throw ended('the cache is closed');
     if (this.#ended !== undefined) throw this.#ended;
     const bytes = bytesOf(append);
-    if (this.#uncommitted.bytes + bytes > this.uncommittedBytesMax && this.#uncommitted.bytes > 0) {
+    const isOver = this.#uncommitted.bytes + bytes > this.uncommittedBytesMax;
+    if (isOver && this.#uncommitted.bytes > 0 && !isUrgent(append)) {
       throw new SluiceError('cache.busy', 'retry', 'too many readings wait to be committed', {
         hint: 'The disk is slower than the sources, or full. Lower the rates or raise cache.uncommittedBytesMax.',
       });

@@ -3,19 +3,17 @@
 import { SluiceError } from '../errors.ts';
 import { type BlockColumns, decodeBlock, encodeBlock, rangesOf, selectRows } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
-import { count, type Range, type RangeSet } from '../wire/ranges.ts';
+import { intersect, type Range, type RangeSet } from '../wire/ranges.ts';
 import { decodeRecords, encodeRecords } from '../wire/records.ts';
 import type { TagBook } from './books.ts';
 import { pack, unpack } from './packing.ts';
 import { BLOCK_ROWS_MAX, type BlockRow, type SourceCounts } from './store.ts';
 
+export { spanOf as rangeOf } from './store.ts';
+
 export type Content =
   | { readonly kind: 'readings'; readonly columns: BlockColumns }
   | { readonly kind: 'records'; readonly n0: number; readonly records: readonly object[] };
-
-export function rangeOf({ n0, rows }: Pick<BlockRow, 'n0' | 'rows'>): Range {
-  return { from: n0, to: n0 + rows - 1 };
-}
 
 /** @param stored as on disk. @throws SluiceError (discard) when the bytes are not what was written. */
 export function decodeContent(row: BlockRow, stored: Uint8Array | undefined): Content {
@@ -54,7 +52,7 @@ export function selectContent(content: Content, ranges: RangeSet): Content | und
   return records.length === 0 ? undefined : { kind: 'records', n0: only.from, records };
 }
 
-/** A part of a block as a block of its own, with one range. */
+/** A part of a block as a block of its own. @param piece begins and ends with a row; there may be holes in between. */
 export function pieceOf(
   row: BlockRow,
   content: Content,
@@ -64,14 +62,17 @@ export function pieceOf(
   const selected = selectContent(content, [piece]);
   if (selected === undefined) return undefined;
   const id = row.id + piece.from - row.n0;
-  const place = { id, n0: piece.from, rows: count([piece]) };
+  const rows = selected.kind === 'records' ? selected.records.length : selected.columns.rows;
+  const { holes: all = [], ...unbroken } = row;
+  const holes = intersect(all, piece);
+  const place = { ...unbroken, ...(holes.length === 0 ? {} : { holes }), id, n0: piece.from, rows };
   if (selected.kind === 'records') {
     const bytes = pack(encodeRecords(selected.records));
-    return { row: { ...row, ...place, bytes: bytes.length }, bytes };
+    return { row: { ...place, bytes: bytes.length }, bytes };
   }
   const bytes = pack(encodeBlock(selected.columns));
   const times = timesOf(selected.columns);
-  return { row: { ...row, ...place, ...times, counts: sourcesOf(selected.columns, tags), bytes: bytes.length }, bytes };
+  return { row: { ...place, ...times, counts: sourcesOf(selected.columns, tags), bytes: bytes.length }, bytes };
 }
 
 export function timesOf({ rows, timeMs }: BlockColumns): { firstMs: number; lastMs: number } {

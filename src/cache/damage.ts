@@ -1,10 +1,9 @@
 /** A block that does not read back as it was written: kept aside as it is, accounted for, and said to whom it was owed. */
 import { holdsReadings } from '../wire/classes.ts';
 import type { TargetBook } from './books.ts';
-import { rangeOf } from './content.ts';
 import type { Gaps } from './gaps.ts';
 import type { Stamp } from './journal.ts';
-import type { BlockRow, BlockStore } from './store.ts';
+import { type BlockRow, type BlockStore, numbersOf } from './store.ts';
 
 export class Damage {
   readonly #store: BlockStore;
@@ -29,7 +28,7 @@ export class Damage {
         this.#gaps.write(
           target,
           'damaged',
-          [{ run, class: classNumber, ranges: [rangeOf(row)], fromMs: firstMs, toMs: lastMs }],
+          [{ run, class: classNumber, ranges: numbersOf(row), fromMs: firstMs, toMs: lastMs }],
           now,
         );
       }

@@ -9,12 +9,11 @@ import { CLASS_NUMBERS, type ClassNumber, holdsReadings } from '../wire/classes.
 import { HELLO_RUNS_MAX } from '../wire/hello.ts';
 import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { RunBook } from './books.ts';
-import { rangeOf } from './content.ts';
 import { shareOut } from './counts.ts';
 import type { Gap, Gaps } from './gaps.ts';
 import type { Stamp } from './journal.ts';
 import type { Marks } from './marks.ts';
-import type { BlockStore, SourceCounts, TargetRow } from './store.ts';
+import { type BlockStore, numbersOf, type SourceCounts, type TargetRow } from './store.ts';
 import type { HelloAnswer, HelloOutcome, HelloQuestion } from './types.ts';
 
 /** Questions whose answers never came; the oldest is forgotten. */
@@ -152,7 +151,7 @@ export class Hello {
         const page = this.#store.pendingBlocks(1 << target.bit, classNumber, id, PAGE);
         for (const row of page) {
           const key = `${row.run} ${row.class}`;
-          ranges.set(key, union(ranges.get(key) ?? [], [rangeOf(row)]));
+          ranges.set(key, union(ranges.get(key) ?? [], numbersOf(row)));
         }
         const end = page.at(-1);
         if (end === undefined || page.length < PAGE) break;

@@ -5,9 +5,16 @@
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
 import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { TagBook } from './books.ts';
-import { type Content, decodeContent, pieceOf, rangeOf } from './content.ts';
+import { type Content, decodeContent, pieceOf } from './content.ts';
 import { addTo, shareOut } from './counts.ts';
-import { allBlocks, type BlockRow, type BlockStore, type SourceCounts, type TargetRow } from './store.ts';
+import {
+  allBlocks,
+  type BlockRow,
+  type BlockStore,
+  numbersOf,
+  type SourceCounts,
+  type TargetRow,
+} from './store.ts';
 
 /** Rows of the journal read at once. */
 const PAGE = 512;
@@ -26,6 +33,16 @@ export interface Changed {
   /** Readings a source. */
   readonly counts: Map<number, number>;
   readonly ranges: RangeSet;
+}
+
+/** The rows of `ranges` as spans with nothing but holes in between: no more pieces than there would be without holes. */
+function acrossHoles({ holes }: BlockRow, ranges: RangeSet): RangeSet {
+  if (holes === undefined) return ranges;
+  return union(ranges, holes).flatMap((span) => {
+    const rows = intersect(ranges, span);
+    const [first, last] = [rows[0], rows.at(-1)];
+    return first === undefined || last === undefined ? [] : [{ from: first.from, to: last.to }];
+  });
 }
 
 export class Marks {
@@ -50,7 +67,7 @@ export class Marks {
     const touched: BlockRow[] = [];
     for (const row of allBlocks(this.#store, part.fromId)) {
       if (row.run !== part.run || row.class !== part.class || (row.pending & bit) !== 0) continue;
-      if (intersect(part.ranges, rangeOf(row)).length > 0) touched.push(row);
+      if (intersect(part.ranges, numbersOf(row)).length > 0) touched.push(row);
     }
     return this.#apply(target, touched, part, 'delivered', -1, (pending) => pending | bit);
   }
@@ -63,7 +80,7 @@ export class Marks {
       const page = this.#store.pendingBlocks(bits, part.class, id, PAGE);
       for (const row of page) {
         if (row.run > part.run || (row.run === part.run && row.n0 > last)) return found;
-        if (row.run === part.run && intersect(part.ranges, rangeOf(row)).length > 0) found.push(row);
+        if (row.run === part.run && intersect(part.ranges, numbersOf(row)).length > 0) found.push(row);
       }
       const end = page.at(-1);
       if (end === undefined || page.length < PAGE) return found;
@@ -82,7 +99,7 @@ export class Marks {
     const counts = new Map<number, number>();
     let ranges: RangeSet = [];
     for (const row of rows) {
-      const hit = intersect(part.ranges, rangeOf(row));
+      const hit = intersect(part.ranges, numbersOf(row));
       const changed = count(hit) === row.rows ? this.#whole(row, change) : this.#split(row, hit, change);
       for (const [source, readings] of changed) addTo(counts, source, readings);
       ranges = union(ranges, hit);
@@ -104,8 +121,11 @@ export class Marks {
     // Damaged since it was cut: the block is set aside when it is read next; here only the account must add up.
     if (content === undefined) return this.#splitUnread(row, hit, change);
     const counts = new Map<number, number>();
-    const rest = subtract([rangeOf(row)], hit);
-    const pieces = [...hit.map((range) => ({ range, isHit: true })), ...rest.map((range) => ({ range, isHit: false }))];
+    const rest = subtract(numbersOf(row), hit);
+    const pieces = [
+      ...acrossHoles(row, hit).map((range) => ({ range, isHit: true })),
+      ...acrossHoles(row, rest).map((range) => ({ range, isHit: false })),
+    ];
     this.#store.removeBlock(row.id);
     for (const { range, isHit } of pieces) {
       const piece = pieceOf(row, content, range, this.#tags);
@@ -128,7 +148,7 @@ export class Marks {
   /** Whose rows these are is not known any more: they are taken from its sources in order, so that the sum is right. */
   #splitUnread(row: BlockRow, hit: RangeSet, change: (pending: number) => number): SourceCounts {
     const [taken, left] = shareOut(row.counts, count(hit));
-    const rest = subtract([rangeOf(row)], hit);
+    const rest = subtract(numbersOf(row), hit);
     const bytes = this.#store.block(row.id) ?? new Uint8Array();
     this.#store.removeBlock(row.id);
     let counts: SourceCounts = taken;
@@ -143,7 +163,8 @@ export class Marks {
         else others = remaining;
         const pending = isHit ? change(row.pending) : row.pending;
         const piece = { id: row.id + from - row.n0, n0: from, rows: to - from + 1, counts: mine };
-        this.#store.addBlock({ ...row, ...piece, pending }, bytes);
+        const { holes: _, ...unbroken } = row;
+        this.#store.addBlock({ ...unbroken, ...piece, pending }, bytes);
       }
     }
     return taken;

@@ -11,27 +11,37 @@ export function all<Row>(db: Database, sql: string, ...args: unknown[]): Row[] {
   return db.prepare(sql).all(...args) as Row[];
 }
 
+export function metaOf(db: Database, key: string): string | undefined {
+  return all<{ value: string }>(db, 'SELECT value FROM meta WHERE key = ?', key)[0]?.value;
+}
+
 export function ledgerRows(db: Database): Parameters<typeof ledgerOf> {
   const sources = new Map(
     all<{ id: number; name: string }>(db, 'SELECT id, name FROM sources').map(({ id, name }) => [id, name]),
   );
   const targets = all<{ name: string }>(db, 'SELECT name FROM targets WHERE removed = 0').map(({ name }) => name);
-  const [since] = all<{ value: string }>(db, "SELECT value FROM meta WHERE key = 'ledger since'");
   return [
     all<LedgerRow>(db, 'SELECT target, source, reason, count FROM ledger'),
     sources,
     targets,
-    Number(since?.value ?? 0),
+    Number(metaOf(db, 'ledger since') ?? 0),
   ];
+}
+
+/** Content of a block, opened; undefined when there is none, or it is damaged. @throws cache.key_missing, cache.key_wrong (stop) */
+export function storedBlock(db: Database, id: number): Uint8Array | undefined {
+  const sql = "SELECT opened('blocks', id, NULL, block) AS block FROM blocks WHERE id = ?";
+  const [found] = all<{ block: Uint8Array | null }>(db, sql, id);
+  return found?.block ?? undefined;
 }
 
 /** Undefined when it does not read back as it was written, or was removed meanwhile. */
 export function readColumns(db: Database, row: BlockRow): BlockColumns | undefined {
   if (!holdsReadings(row.class)) return undefined;
-  const [found] = all<{ block: Uint8Array }>(db, 'SELECT block FROM blocks WHERE id = ?', row.id);
-  if (found === undefined) return undefined;
+  const stored = storedBlock(db, row.id);
+  if (stored === undefined) return undefined;
   try {
-    const columns = decodeBlock(unpack(found.block), { rowsMax: BLOCK_ROWS_MAX });
+    const columns = decodeBlock(unpack(stored), { rowsMax: BLOCK_ROWS_MAX });
     return columns.rows === row.rows && columns.chunks[0]?.n0 === row.n0 ? columns : undefined;
   } catch {
     return undefined;

@@ -7,17 +7,19 @@ import { CLASSES, type ClassNumber } from '../wire/classes.ts';
 import type { AlarmRow } from '../wire/control.ts';
 import { ContentDigest, type TagDigest } from '../wire/digest.ts';
 import { parseTagContent } from '../wire/tag.ts';
+import type { AtRestKeys } from './at-rest.ts';
 import { ledgerOf } from './ledger.ts';
-import { all, ledgerRows, readColumns } from './query.ts';
+import { all, ledgerRows, metaOf, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import { savedValues } from './saved-values.ts';
 import { openSnapshot } from './snapshot.ts';
-import type { BlockRow } from './store.ts';
+import { type BlockRow, lastNumber } from './store.ts';
 import type { DeadLetter, Ledger, ReadingView } from './types.ts';
 
 export type { ReadingView } from './types.ts';
 
 import { type VerifyReport, verifyCache } from './verify.ts';
+import { savedWear, WEAR, type WearStats } from './wear.ts';
 import { readWindows, type WindowView } from './windows/read.ts';
 
 export type { VerifyReport } from './verify.ts';
@@ -72,6 +74,8 @@ export interface CacheReader {
   pending(): PendingView[];
   runs(): RunView[];
   alarms(): AlarmRow[];
+  /** What was written to the device, as of the last checkpoint. @param endurance of the card, bytes; else assumed. */
+  wear(endurance?: number): WearStats | undefined;
   /** Newest first. */
   deadLetters(limit: number): DeadLetter[];
   /** Content of all journaled readings by tag name, independent of their order. */
@@ -79,9 +83,14 @@ export interface CacheReader {
   close(): void;
 }
 
-/** @param path the cache's folder or file. @throws cache.missing, cache.denied, cache.older, cache.newer, cache.corrupt (stop) */
-export function readCache(path: string): CacheReader {
-  const { db, close } = openSnapshot(path);
+/**
+ * @param path the cache's folder or file.
+ * @param keys of encryption at rest, asked for at the first row that needs one: until then cache.key_missing and
+ *   cache.key_wrong (stop) are not thrown.
+ * @throws cache.missing, cache.denied, cache.older, cache.newer, cache.corrupt (stop)
+ */
+export function readCache(path: string, keys?: () => AtRestKeys): CacheReader {
+  const { db, close } = openSnapshot(path, keys);
   const readings = new ReadingBlocks(db);
   return {
     ledger: () => ledgerOf(...ledgerRows(db)),
@@ -102,10 +111,12 @@ export function readCache(path: string): CacheReader {
       ).map((row) => ({ ...row, run: hex(row.run), boot: hex(row.boot), clean: row.clean === 1 })),
     alarms: () =>
       all<{ row: string }>(db, 'SELECT row FROM alarms ORDER BY id').map(({ row }): AlarmRow => JSON.parse(row)),
+    wear: (endurance) => savedWear(metaOf(db, WEAR), endurance),
     deadLetters: (limit) =>
       all<DeadLetter>(
         db,
-        'SELECT at_ms AS atMs, source, subject, reason, original FROM dead_letters ORDER BY id DESC LIMIT ?',
+        `SELECT at_ms AS atMs, source, subject, reason, coalesce(opened('dead_letters', id, sealed, original), x'') AS original
+          FROM dead_letters ORDER BY id DESC LIMIT ?`,
         limit,
       ),
     digest: () => readings.digest(),
@@ -169,7 +180,7 @@ class ReadingBlocks {
     for (const { row, columns } of this.#blocks('id DESC')) {
       block = Math.max(block, row.id);
       const key = `${row.run} ${row.class}`;
-      last.set(key, Math.max(last.get(key) ?? 0, row.n0 + row.rows - 1));
+      last.set(key, Math.max(last.get(key) ?? 0, lastNumber(row)));
       const readings = [...rowsOf(columns, wanted)].sort((a, b) => a.timeMs - b.timeMs);
       if (readings.length > 0) found.push(readings);
       count += readings.length;
@@ -186,7 +197,7 @@ class ReadingBlocks {
     for (const { row, columns } of this.#blocks('id', { after: place.block })) {
       block = row.id;
       const key = `${row.run} ${row.class}`;
-      const end = row.n0 + row.rows - 1;
+      const end = lastNumber(row);
       // A block that was split by a partial acknowledgement comes again in pieces: its numbers tell.
       if (end <= (last.get(key) ?? 0)) continue;
       last.set(key, end);

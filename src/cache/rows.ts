@@ -1,5 +1,7 @@
 /** Rows of the table `journal` as SQLite gives them. */
+import { ByteReader, ByteWriter } from '../wire/bytes.ts';
 import type { ClassNumber } from '../wire/classes.ts';
+import { decodeRanges, encodeRanges } from '../wire/ranges.ts';
 import type { BlockRow } from './store.ts';
 
 export interface JournalRecord {
@@ -16,11 +18,22 @@ export interface JournalRecord {
   readonly synced: number;
   readonly bytes: number;
   readonly counts: string;
+  readonly holes: Uint8Array | null;
 }
 
 export const JOURNAL_COLUMNS =
-  'id, run, class, n0, rows, first_ms AS firstMs, last_ms AS lastMs, pending, mono_ms AS monoMs, wall_ms AS wallMs, synced, bytes, counts';
+  'id, run, class, n0, rows, first_ms AS firstMs, last_ms AS lastMs, pending, mono_ms AS monoMs, wall_ms AS wallMs, synced, bytes, counts, holes';
 
 export function blockRow(record: JournalRecord): BlockRow {
-  return { ...record, synced: record.synced === 1, counts: JSON.parse(record.counts) };
+  const { holes, ...columns } = record;
+  const row = { ...columns, synced: record.synced === 1, counts: JSON.parse(record.counts) };
+  return holes === null ? row : { ...row, holes: decodeRanges(new ByteReader(holes), Number.MAX_SAFE_INTEGER) };
+}
+
+/** The column `holes`. */
+export function storedHoles({ holes }: Pick<BlockRow, 'holes'>): Uint8Array | null {
+  if (holes === undefined || holes.length === 0) return null;
+  const writer = new ByteWriter();
+  encodeRanges(writer, holes);
+  return writer.take();
 }

@@ -21,13 +21,13 @@ const FIRST = `
   CREATE TABLE journal (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL, rows INTEGER NOT NULL,
     first_ms REAL NOT NULL, last_ms REAL NOT NULL, pending INTEGER NOT NULL, mono_ms REAL NOT NULL, wall_ms REAL NOT NULL,
-    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts TEXT NOT NULL
+    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts TEXT NOT NULL, holes BLOB
   );
   CREATE INDEX journal_pending ON journal (class) WHERE pending <> 0;
   CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL);
   CREATE TABLE damaged (
     id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL,
-    rows INTEGER NOT NULL, block BLOB
+    rows INTEGER NOT NULL, block BLOB, sealed INTEGER NOT NULL
   );
   CREATE TABLE ledger (
     target TEXT NOT NULL, source INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
@@ -44,7 +44,7 @@ const FIRST = `
   CREATE INDEX windows_time ON windows (period_ms, to_ms);
   CREATE TABLE dead_letters (
     id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL, reason TEXT NOT NULL,
-    original BLOB NOT NULL
+    original BLOB NOT NULL, sealed INTEGER NOT NULL
   );
   CREATE TABLE receipts (
     source TEXT NOT NULL, packet_id INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (source, packet_id)

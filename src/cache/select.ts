@@ -2,11 +2,10 @@
 import { CLASS, type ClassNumber } from '../wire/classes.ts';
 import { count, intersect, type Range, type RangeSet, subtract } from '../wire/ranges.ts';
 import type { RunBook, TargetBook } from './books.ts';
-import { rangeOf } from './content.ts';
 import type { Flight } from './flight.ts';
 import type { Stamp } from './journal.ts';
 import type { Marks } from './marks.ts';
-import type { BlockRow, BlockStore } from './store.ts';
+import { type BlockRow, type BlockStore, numbersOf } from './store.ts';
 import type { BatchPart, CutRequest } from './types.ts';
 
 export interface Selected {
@@ -71,7 +70,7 @@ export class Selection {
           return sorted(selected);
         }
         if (isReading && this.#waitsForClock(row, now)) continue;
-        const free = subtract([rangeOf(row)], this.#flight.ranges(target, row.run, row.class));
+        const free = subtract(numbersOf(row), this.#flight.ranges(target, row.run, row.class));
         this.#take(selected, row, free, budget);
         if (budget.spent) break;
       }
@@ -91,7 +90,7 @@ export class Selection {
       if (run === undefined) continue;
       const fromId = parent?.parts.find((part) => part.run === run && part.class === classNumber)?.fromId ?? 0;
       for (const row of this.#marks.pending(bits, { run, class: classNumber, ranges, fromId })) {
-        const wanted = intersect(ranges, rangeOf(row));
+        const wanted = intersect(ranges, numbersOf(row));
         const free = subtract(wanted, this.#flight.ranges(target, run, classNumber, of));
         this.#take(selected, row, free, budget);
       }

@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { codeOf, SluiceError } from '../errors.ts';
+import { type AtRestKeys, NO_KEYS } from './at-rest.ts';
+import { addOpened } from './at-rest-store.ts';
 import { diskError } from './disk-error.ts';
 import { DATABASE_FILE } from './folder.ts';
 import { SCHEMA_VERSION } from './schema.ts';
@@ -19,12 +21,17 @@ export interface Snapshot {
   close(): void;
 }
 
-/** @param path the cache's folder, or the file itself. @throws cache.missing, cache.denied, cache.newer, cache.corrupt (stop) */
-export function openSnapshot(path: string): Snapshot {
+/**
+ * @param path the cache's folder, or the file itself.
+ * @param keys of encryption at rest, asked for at the first row that needs one.
+ * @throws cache.missing, cache.denied, cache.newer, cache.corrupt (stop)
+ */
+export function openSnapshot(path: string, keys: () => AtRestKeys = () => NO_KEYS): Snapshot {
   const file = readableFile(path);
   const direct = tryOpen(file);
-  if (direct !== undefined) return requireSchema({ db: direct, close: () => direct.close() });
-  return requireSchema(openCopy(file));
+  const snapshot = direct === undefined ? openCopy(file) : { db: direct, close: () => direct.close() };
+  addOpened(snapshot.db, keys);
+  return requireSchema(snapshot);
 }
 
 function readableFile(path: string): string {

@@ -25,7 +25,7 @@ const SQL = {
     'SELECT bit, name, required, removed, dictionary, dictionary_count AS dictionaryCount FROM targets ORDER BY bit',
   putTarget: 'INSERT OR REPLACE INTO targets VALUES (?, ?, ?, ?, ?, ?)',
 
-  addJournal: 'INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  addJournal: 'INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
   addBlock: 'INSERT INTO blocks VALUES (?, ?)',
   block: 'SELECT block FROM blocks WHERE id = ?',
   removeJournal: 'DELETE FROM journal WHERE id = ?',
@@ -41,7 +41,7 @@ const SQL = {
   removable: `${JOURNAL} WHERE id >= ? AND class >= 2 AND NOT pending & ? ORDER BY id LIMIT ?`,
   lastBlockId: 'SELECT max(id) AS id FROM journal',
   lastNumbers: 'SELECT class, max(n0 + rows - 1) AS n FROM journal WHERE run = ? GROUP BY class',
-  setAside: 'INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?, ?, ?, ?)',
+  setAside: 'INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   trimDamaged:
     'DELETE FROM damaged WHERE id IN (SELECT id FROM damaged ORDER BY at_ms DESC, id DESC LIMIT -1 OFFSET ?)',
 
@@ -56,7 +56,9 @@ const SQL = {
   lastWindowsId: 'SELECT max(id) AS id FROM windows',
   removeWindows: 'DELETE FROM windows WHERE to_ms < ? AND id IN (SELECT id FROM windows ORDER BY id LIMIT ?)',
 
-  addDeadLetter: 'INSERT INTO dead_letters (at_ms, source, subject, reason, original) VALUES (?, ?, ?, ?, ?)',
+  // Its id is known before: sealed bytes are bound to it.
+  addDeadLetter: 'INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)',
+  lastDeadLetterId: 'SELECT max(id) AS id FROM dead_letters',
   trimDeadLetters:
     'DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id DESC LIMIT -1 OFFSET ?)',
   receipts: 'SELECT source, packet_id AS packetId, digest FROM receipts WHERE source = ?',

@@ -1,8 +1,10 @@
 /** The block store in one SQLite file. All SQL of the writing side is here. */
 import type Database from 'better-sqlite3';
 import type { ClassNumber } from '../wire/classes.ts';
+import { type AtRestKeys, kidOn, NO_KEYS, type Sealer } from './at-rest.ts';
+import { openSealer } from './at-rest-store.ts';
 import { diskError } from './disk-error.ts';
-import { blockRow, type JournalRecord } from './rows.ts';
+import { blockRow, type JournalRecord, storedHoles } from './rows.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type {
   BlockRow,
@@ -23,11 +25,18 @@ const DAMAGED_KEPT = 64;
 export class SqliteStore implements BlockStore {
   readonly #db: Database.Database;
   readonly #sql: Statements;
+  readonly #sealer: Sealer;
+  #lastLetterId: number;
 
-  /** @param db opened by `openDatabase`: WAL, synchronous FULL, right schema, checkpointed. */
-  constructor(db: Database.Database) {
+  /**
+   * @param db opened by `openDatabase`: WAL, synchronous FULL, right schema, checkpointed.
+   * @param keys of encryption at rest. @throws cache.key_missing, cache.key_wrong (stop) when they do not open what is there.
+   */
+  constructor(db: Database.Database, keys: AtRestKeys = NO_KEYS) {
     this.#db = db;
     this.#sql = prepareStatements(db);
+    this.#sealer = openSealer(db, keys);
+    this.#lastLetterId = (this.#sql.lastDeadLetterId.get() as { id: number | null }).id ?? 0;
   }
 
   transaction<T>(work: () => T): T {
@@ -110,12 +119,14 @@ export class SqliteStore implements BlockStore {
     const { id, run, class: classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced, counts } = row;
     const synced01 = synced ? 1 : 0;
     const columns = [id, run, classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced01, block.length];
-    this.#sql.addJournal.run(...columns, JSON.stringify(counts));
-    this.#sql.addBlock.run(id, block);
+    this.#sql.addJournal.run(...columns, JSON.stringify(counts), storedHoles(row));
+    this.#sql.addBlock.run(id, this.#sealer.seal('blocks', id, block));
   }
   block(id: number): Uint8Array | undefined {
     const row = this.#sql.block.get(id) as { block: Uint8Array } | undefined; // the statement's columns
-    return row?.block;
+    if (row === undefined || kidOn(row.block) === undefined) return row?.block;
+    // What does not open is damage, and stays what it is: nothing unpacks it.
+    return this.#sealer.open('blocks', id, row.block) ?? row.block;
   }
   removeBlock(id: number): void {
     this.#sql.removeJournal.run(id);
@@ -149,7 +160,10 @@ export class SqliteStore implements BlockStore {
     return last;
   }
   setAside(row: BlockRow, atMs: number): void {
-    this.#sql.setAside.run(row.id, atMs, row.run, row.class, row.n0, row.rows, this.block(row.id) ?? null);
+    const found = this.block(row.id);
+    const content = found === undefined ? null : this.#sealer.seal('damaged', row.id, found);
+    const sealed = this.#sealer.kid === undefined ? 0 : 1;
+    this.#sql.setAside.run(row.id, atMs, row.run, row.class, row.n0, row.rows, content, sealed);
     this.#sql.trimDamaged.run(DAMAGED_KEPT);
     this.removeBlock(row.id);
   }
@@ -181,7 +195,9 @@ export class SqliteStore implements BlockStore {
   }
 
   addDeadLetter({ atMs, source, subject, reason, original }: DeadLetterRow): void {
-    this.#sql.addDeadLetter.run(atMs, source, subject, reason, original);
+    const id = ++this.#lastLetterId;
+    const content = this.#sealer.seal('dead_letters', id, original);
+    this.#sql.addDeadLetter.run(id, atMs, source, subject, reason, content, this.#sealer.kid === undefined ? 0 : 1);
   }
   trimDeadLetters(keep: number): number {
     return this.#sql.trimDeadLetters.run(keep).changes;

@@ -8,6 +8,7 @@
  * block (id + offset of their first row) sort where the whole one was.
  */
 import type { ClassNumber } from '../wire/classes.ts';
+import { count, type Range, type RangeSet, subtract } from '../wire/ranges.ts';
 
 /** More than a block has rows: every piece has an id of its own. 2^53 ÷ 2^14 blocks last for 17,000 years at one a ms. */
 export const BLOCK_ID_STEP = 16_384;
@@ -31,9 +32,30 @@ export interface BlockRow {
   readonly wallMs: number;
   readonly synced: boolean;
   readonly bytes: number;
+  /**
+   * Numbers from `n0` on that it no longer holds, because their tag was forgotten; before the first row there are none.
+   * `rows`, `counts` and the content are without them (`numbersOf`, `lastNumber`).
+   */
+  readonly holes?: RangeSet;
   /** Readings a source: `[[source id, rows], …]`; empty for records. Here too, so that a damaged block can be accounted for. */
   readonly counts: SourceCounts;
 }
+
+/** The last number it has, or had. */
+export function lastNumber({ n0, rows, holes }: Pick<BlockRow, 'n0' | 'rows' | 'holes'>): number {
+  return n0 + rows - 1 + (holes === undefined ? 0 : count(holes));
+}
+
+/** From its first number to its last, holes included: no other block has one of them. */
+export function spanOf(row: Pick<BlockRow, 'n0' | 'rows' | 'holes'>): Range {
+  return { from: row.n0, to: lastNumber(row) };
+}
+
+/** The numbers of its rows. */
+export function numbersOf(row: Pick<BlockRow, 'n0' | 'rows' | 'holes'>): RangeSet {
+  return row.holes === undefined ? [spanOf(row)] : subtract([spanOf(row)], row.holes);
+}
+
 export type SourceCounts = readonly (readonly [source: number, rows: number])[];
 
 export interface RunRow {

@@ -3,9 +3,9 @@ import type { Database } from 'better-sqlite3';
 import { holdsReadings } from '../wire/classes.ts';
 import { decodeRecords } from '../wire/records.ts';
 import { addTo } from './counts.ts';
-import { ledgerOf } from './ledger.ts';
 import { unpack } from './packing.ts';
-import { all, ledgerRows, readColumns } from './query.ts';
+import { all, readColumns, storedBlock } from './query.ts';
+import { differencesOf, type LedgerDifference, targetsOf } from './recount.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import { BLOCK_ROWS_MAX, type BlockRow } from './store.ts';
 
@@ -17,13 +17,8 @@ export interface VerifyReport {
   readonly readings: number;
   /** Ids of blocks that do not read back as they were written. */
   readonly damaged: readonly number[];
-  /** Where the ledger says something else than the blocks: `target/source`. */
-  readonly differences: readonly {
-    readonly target: string;
-    readonly source: string;
-    readonly ledger: number;
-    readonly blocks: number;
-  }[];
+  /** Where the ledger says something else than the blocks. */
+  readonly differences: readonly LedgerDifference[];
   readonly ok: boolean;
 }
 
@@ -38,12 +33,9 @@ export function verifyCache(db: Database): VerifyReport {
 }
 
 function count(db: Database): VerifyReport {
-  const targets = all<{ bit: number; name: string }>(db, 'SELECT bit, name FROM targets WHERE removed = 0');
+  const targets = targetsOf(db);
   const sourceOf = new Map(
     all<{ seq: number; source: number }>(db, 'SELECT seq, source FROM tags').map(({ seq, source }) => [seq, source]),
-  );
-  const names = new Map(
-    all<{ id: number; name: string }>(db, 'SELECT id, name FROM sources').map(({ id, name }) => [id, name]),
   );
   const pending = new Map<string, number>();
   const damaged: number[] = [];
@@ -59,14 +51,7 @@ function count(db: Database): VerifyReport {
       for (const { bit, name } of targets) if (row.pending & (1 << bit)) addTo(pending, `${name}\n${source}`, rows);
     }
   }
-  const ledger = ledgerOf(...ledgerRows(db));
-  const differences = targets.flatMap(({ name: target }) =>
-    [...names].flatMap(([id, source]) => {
-      const expected = ledger.targets[target]?.[source]?.pending ?? 0;
-      const found = pending.get(`${target}\n${id}`) ?? 0;
-      return expected === found ? [] : [{ target, source, ledger: expected, blocks: found }];
-    }),
-  );
+  const differences = differencesOf(db, pending);
   return { ...sums, damaged, differences, ok: damaged.length === 0 && differences.length === 0 };
 }
 
@@ -98,9 +83,9 @@ function recount(db: Database, row: BlockRow, sourceOf: ReadonlyMap<number, numb
 }
 
 function recordsRead(db: Database, row: BlockRow): boolean {
-  const [found] = all<{ block: Uint8Array }>(db, 'SELECT block FROM blocks WHERE id = ?', row.id);
+  const stored = storedBlock(db, row.id);
   try {
-    return found !== undefined && decodeRecords(unpack(found.block), { rowsMax: BLOCK_ROWS_MAX }).length === row.rows;
+    return stored !== undefined && decodeRecords(unpack(stored), { rowsMax: BLOCK_ROWS_MAX }).length === row.rows;
   } catch {
     return false;
   }

@@ -5,13 +5,15 @@ import { parseDeviceKey } from '../wire/keys.ts';
 import { bootClock, bootId } from './boot.ts';
 import { CacheCore } from './core.ts';
 import { isReadOnly, makeFolder, readOnly } from './folder.ts';
+import { BallastFile, ballastBytes } from './ladder/ballast.ts';
+import { diskOf } from './ladder/room.ts';
 import { lockFolder } from './lock.ts';
 import { type Closed, errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
 import type { DamageNote } from './recover/notes.ts';
 import { isSuspicious, openingReason, openRecovering } from './recover/open.ts';
 import { clearSuspect, markSuspect } from './recover/suspect.ts';
 import { SqliteStore } from './store-sqlite.ts';
-import type { CacheStats } from './types.ts';
+import type { CacheStats, LadderState } from './types.ts';
 import { processWritten, Wear } from './wear.ts';
 import { closedWindows, type Transferable } from './windows/closed.ts';
 import { WriteBudget } from './write-budget.ts';
@@ -35,6 +37,7 @@ class CacheWorker {
   #timer: { timer: Timer; dueMs: number } | undefined;
   #lastCommitMs = Number.NEGATIVE_INFINITY;
   #watchWindows = false;
+  #relieving: Timer | undefined;
 
   constructor({ config, targets, keys, device, version, reason }: WorkerOptions) {
     this.#folder = config.path;
@@ -44,14 +47,22 @@ class CacheWorker {
     this.#commitIntervalMs = config.commitInterval;
     const { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait } = config;
     const limits = { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait };
+    const ladder = {
+      diskFreeMin: config.diskFreeMin,
+      disk: diskOf(config.path),
+      ballast: new BallastFile(config.path, ballastBytes(bytesMax)),
+      uncommittedBytesMax: config.uncommittedBytesMax,
+      onLadder: (state: LadderState) => post({ type: 'ladder', state }),
+    };
     const key = device === undefined ? undefined : parseDeviceKey(device);
     try {
-      const place = { folder: config.path, bytesMax, wallMs: bootClock.wallMs };
+      const place = { folder: config.path, bytesMax, clock: bootClock };
       const { value, notes } = openRecovering(place, (db, found) => {
         const store = new SqliteStore(db, keys);
         const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
         const core = new CacheCore(store, {
           ...limits,
+          ...ladder,
           wear,
           clock: bootClock,
           boot: bootId(),
@@ -124,10 +135,21 @@ class CacheWorker {
     this.#budget.committed(bootClock.monoMs(), processWritten());
     this.#rows = 0;
     if (done) post({ type: 'committed', seq: this.#seq });
-    else this.#schedule(this.#lastCommitMs + this.#commitIntervalMs);
+    // The ladder looks again although nothing comes: it has to find its way down.
+    if (!done || this.core.ladder.level > 0) this.#schedule(this.#lastCommitMs + this.#commitIntervalMs);
+    this.#relieve();
     if (!this.#watchWindows || windows.length === 0) return;
     const { columns, transfer } = closedWindows(windows, this.core.tags);
     post({ type: 'windows', windows: columns }, transfer);
+  }
+
+  /** One step of making room at a time: whoever asks something comes in between. */
+  #relieve(): void {
+    if (this.#relieving !== undefined) return;
+    this.#relieving = systemClock.after(0, () => {
+      this.#relieving = undefined;
+      if (this.core.ladderStep()) this.#relieve();
+    });
   }
 
   #call({ call, args }: Extract<ToWorker, { type: 'call' }>): unknown {
@@ -151,6 +173,7 @@ class CacheWorker {
 
   #close(id: number): void {
     this.#timer?.timer.cancel();
+    this.#relieving?.cancel();
     this.#answer(id, () => {
       const done = this.core.close();
       clearSuspect(this.#folder);

@@ -1,6 +1,6 @@
 /** Which cache file a command looks at, and what each needs to show of a reading. */
 import { drivers } from '../../drivers/index.ts';
-import { type CacheReader, type ReadingView, readCache } from '../cache/index.ts';
+import { type CacheReader, type ReadingView, readAtRestKeyFile, readAtRestKeys, readCache } from '../cache/index.ts';
 import { type Config, loadConfig } from '../config/load.ts';
 import { nearest } from '../config/near.ts';
 import { jsonValue, reasonOf, statusOf } from '../reading.ts';
@@ -12,12 +12,18 @@ export interface CacheChoice {
   readonly config: string;
   /** Instead of the one in the configuration: then no configuration is needed. */
   readonly cache?: string;
+  /** The key of `cache.encryptAtRest`, instead of those in the configuration. */
+  readonly keyFile?: string;
 }
 
 export function openLocalCache(options: CacheChoice): { cache: CacheReader; path: string; config: Config | undefined } {
-  if (options.cache !== undefined) return { cache: readCache(options.cache), path: options.cache, config: undefined };
+  const { keyFile } = options;
+  const fromFile = keyFile === undefined ? undefined : () => readAtRestKeyFile(keyFile);
+  if (options.cache !== undefined)
+    return { cache: readCache(options.cache, fromFile), path: options.cache, config: undefined };
   const config = loadConfig(options.config, drivers);
-  return { cache: readCache(config.cache.path), path: config.cache.path, config };
+  const { path, encryptAtRest } = config.cache;
+  return { cache: readCache(path, fromFile ?? (() => readAtRestKeys(encryptAtRest))), path, config };
 }
 
 export function shownReading({ tag, timeMs, value, quality }: ReadingView) {

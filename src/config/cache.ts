@@ -7,6 +7,8 @@ const PATH = '/var/lib/sluice/cache';
 const BYTES_MAX = 1_000_000_000;
 const BYTES_MAX_LEAST = 16_000_000;
 const AGE_MAX_MS = 14 * 86_400_000;
+/** Logs, updates and whoever else lives on the card. */
+const DISK_FREE_MIN = 256_000_000;
 /** The knob for wear: a commit costs the device about the same whatever it holds. */
 const COMMIT_INTERVAL_MS = 1000;
 /** A value is live this long past the moment the next one was due. */
@@ -19,6 +21,8 @@ const UNCOMMITTED_BYTES_MAX = 48_000_000;
 /** Half a kB a second for 500 tags; what is counted again after a crash takes a second or two. */
 const CHECKPOINT_INTERVAL_MS = 600_000;
 const DEAD_LETTERS_MAX = 1000;
+/** One a change of the key within what the cache keeps. */
+const KEYS_MAX = 8;
 /**
  * Bytes written to the disk a day before hurried commits are stretched: a dozen of them a second all day. A card for
  * 100 TB lasts 14 years at it; what the interval of 1 s writes is a tenth of it.
@@ -34,6 +38,8 @@ export const cacheSchema = z.strictObject({
   bytesMax: size()
     .refine((bytes) => bytes >= BYTES_MAX_LEAST, { error: 'must be at least 16MB' })
     .default(BYTES_MAX),
+  /** Of the file system of `path`, left to others, at most a tenth of it: with less free the cache stops growing. */
+  diskFreeMin: size().default(DISK_FREE_MIN),
   /** Delivered readings older than this are removed; time that passed, not time stamps. */
   ageMax: durationFrom(60_000, '1min').default(AGE_MAX_MS),
   /** Bytes written a day; beyond it commits that a source waits for are 250 ms apart instead of 20 ms. */
@@ -66,6 +72,15 @@ export const cacheSchema = z.strictObject({
   deadLettersMax: z.int().min(1).max(100_000).default(DEAD_LETTERS_MAX),
   /** Readings whose clock was never set wait this long for the time before they are sent marked as such. */
   unsyncedWait: duration().default(60_000),
+  /** Readings and dead letters on the disk are encrypted (AES-256-GCM). Without it whoever holds the card can read them. */
+  encryptAtRest: z
+    .strictObject({
+      /** File with mode 0600, or `${credential:…}`. Left out, nothing new is encrypted. */
+      key: filePath().optional(),
+      /** Open what earlier keys encrypted, until it has been replaced. */
+      previous: z.array(filePath()).max(KEYS_MAX).default([]),
+    })
+    .optional(),
 });
 
 function isMultiple(period: number, of: number | undefined): boolean {

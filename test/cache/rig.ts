@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { AtRestKeys } from '../../src/cache/at-rest.ts';
 import { CacheCore, type CoreOptions } from '../../src/cache/core.ts';
 import { openDatabase } from '../../src/cache/database.ts';
 import { makeFolder } from '../../src/cache/folder.ts';
@@ -55,9 +56,14 @@ export function chunk(rows: readonly (readonly [number, number, number, number?]
   return builder.take();
 }
 
-export function openCore(path: string, clock: ManualClock, more: Partial<CoreOptions> = {}): CacheCore {
+export function openCore(
+  path: string,
+  clock: ManualClock,
+  more: Partial<CoreOptions> = {},
+  keys?: AtRestKeys,
+): CacheCore {
   makeFolder(path);
-  const store = new SqliteStore(openDatabase(path));
+  const store = new SqliteStore(openDatabase(path), keys);
   const core = new CacheCore(store, {
     ...config(path),
     clock,
