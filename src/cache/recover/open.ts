@@ -7,6 +7,7 @@ import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import type Database from 'better-sqlite3';
 import { codeOf, describe, isSluiceError, SluiceError } from '../../errors.ts';
+import type { Clock } from '../../runtime/clock.ts';
 import { openDatabase } from '../database.ts';
 import { diskError } from '../disk-error.ts';
 import { DATABASE_FILE, FILE_MODE, makeFolder } from '../folder.ts';
@@ -25,7 +26,7 @@ export interface Place {
   readonly folder: string;
   /** Of all that is set aside. */
   readonly bytesMax: number;
-  readonly wallMs: () => number;
+  readonly clock: Pick<Clock, 'wallMs'>;
 }
 
 export interface Recovered<T> {
@@ -94,7 +95,7 @@ function startAnew<T>(
   found: readonly DamageNote[],
   build: (db: Database.Database, notes: readonly DamageNote[]) => T,
 ): Recovered<T> {
-  const aside = setFileAside(place.folder, place.wallMs(), place.bytesMax);
+  const aside = setFileAside(place.folder, place.clock.wallMs(), place.bytesMax);
   clearSuspect(place.folder);
   makeFolder(place.folder);
   try {
@@ -116,24 +117,24 @@ function putBack(folder: string, { keptAs }: SetAside): void {
 
 /** Before SQLite sees any of it: it replays a log as far as it can and says nothing of the rest. */
 function lookBefore(place: Place): DamageNote[] {
-  const { folder, wallMs, bytesMax } = place;
+  const { folder, clock, bytesMax } = place;
   const file = join(folder, DATABASE_FILE);
   if (statSync(file).size === 0) {
     const hasLog = (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
     if (!hasLog && !existsSync(join(folder, USED_FILE))) return [];
-    const aside = hasLog ? setFileAside(folder, wallMs(), bytesMax) : undefined;
+    const aside = hasLog ? setFileAside(folder, clock.wallMs(), bytesMax) : undefined;
     makeFolder(folder);
     return [fileNote(place, 'it was empty', aside)];
   }
   const { kind, lostCommits } = checkWal(file);
   if (kind === 'sound') return [];
   if (hasReaders(file)) throw readByOthers();
-  const keptAs = keepLog(folder, wallMs());
-  if (kind === 'cut') return [cutNote(wallMs(), lostCommits, keptAs)];
+  const keptAs = keepLog(folder, clock.wallMs());
+  if (kind === 'cut') return [cutNote(clock.wallMs(), lostCommits, keptAs)];
   for (const suffix of ['-wal', '-shm']) rmSync(`${file}${suffix}`, { force: true });
   const text =
     'the log of the cache was damaged after its pages had been copied into the file: the file was used without it';
-  return [{ atMs: wallMs(), what: 'log', text, keptAs }];
+  return [{ atMs: clock.wallMs(), what: 'log', text, keptAs }];
 }
 
 function cutNote(atMs: number, lostCommits: number, keptAs: string | undefined): DamageNote {
@@ -142,12 +143,12 @@ function cutNote(atMs: number, lostCommits: number, keptAs: string | undefined):
   return { atMs, what: 'log', text, lostCommits, keptAs };
 }
 
-function fileNote({ wallMs }: Place, why: string, aside: SetAside | undefined): DamageNote {
+function fileNote({ clock }: Place, why: string, aside: SetAside | undefined): DamageNote {
   const kept = aside === undefined ? '' : `; it was set aside as ${aside.keptAs}`;
   const pending = aside?.pendingReadings;
   const owed = pending === undefined ? '' : `, with ${pending} readings that nobody had acknowledged`;
   const text = `the cache file could not be used (${why})${kept}${owed}; a new one was begun`;
-  return { atMs: wallMs(), what: 'file', text, pendingReadings: pending, keptAs: aside?.keptAs };
+  return { atMs: clock.wallMs(), what: 'file', text, pendingReadings: pending, keptAs: aside?.keptAs };
 }
 
 function readByOthers(): SluiceError {

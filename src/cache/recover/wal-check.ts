@@ -9,6 +9,9 @@ import { FRAME_HEADER_BYTES, type ReadAt, scanWal, type WalFrame, type WalScan }
 /** Offsets in the header of the file (fileformat2.html, 1.3). */
 const PAGE_SIZE_AT = 16;
 const CHANGE_COUNTER_AT = 24;
+const PAGES_AT = 28;
+/** Not 0 where the file may shrink; ours never does. */
+const AUTO_VACUUM_AT = 52;
 const FILE_HEADER_BYTES = 100;
 
 export interface WalFinding {
@@ -27,11 +30,11 @@ export function checkWal(file: string): WalFinding {
   if (!existsSync(file) || !existsSync(wal)) return { kind: 'sound', lostCommits: 0 };
   return withFile(wal, (readWal, walBytes) =>
     withFile(file, (readFile) => {
-      const header = new Uint8Array(FILE_HEADER_BYTES);
-      readFile(0, header);
-      const stored = new DataView(header.buffer).getUint16(PAGE_SIZE_AT);
+      const header = new DataView(new ArrayBuffer(FILE_HEADER_BYTES));
+      readFile(0, new Uint8Array(header.buffer));
+      const stored = header.getUint16(PAGE_SIZE_AT);
       const scan = scanWal(readWal, walBytes, stored === 1 ? 65_536 : stored);
-      const ahead = fileIsAhead(scan, readWal, readFile, new DataView(header.buffer).getUint32(CHANGE_COUNTER_AT));
+      const ahead = fileIsAhead(scan, readWal, readFile, header);
       if (ahead !== undefined) return { kind: 'ahead', lostCommits: ahead === 'whole' ? 0 : scan.lostCommits };
       return { kind: scan.lostCommits > 0 ? 'cut' : 'sound', lostCommits: scan.lostCommits };
     }),
@@ -43,13 +46,13 @@ function fileIsAhead(
   scan: WalScan,
   readWal: ReadAt,
   readFile: ReadAt,
-  changeCounter: number,
+  header: DataView,
 ): 'whole' | 'partly' | undefined {
   const kept = lastOfEachPage(scan.frames.slice(0, scan.kept));
   const behind = lastOfEachPage(scan.frames.slice(scan.kept).filter(({ sound }) => sound));
   const same = (frame: WalFrame) => isInFile(frame, scan.pageBytes, readWal, readFile);
   const isWhole = () => [...new Map([...kept, ...behind]).values()].every(same);
-  if (countsFurther(kept.get(1), readWal, changeCounter)) return isWhole() ? 'whole' : 'partly';
+  if (isLonger(scan, header) || countsFurther(kept.get(1), readWal, header)) return isWhole() ? 'whole' : 'partly';
   if (scan.lostCommits === 0) return undefined;
   // A page may be written without a change: only one that SQLite would take back tells that it was copied.
   const isTakenBack = (frame: WalFrame) => {
@@ -64,12 +67,18 @@ function lastOfEachPage(frames: readonly WalFrame[]): Map<number, WalFrame> {
   return new Map(frames.map((frame) => [frame.page, frame]));
 }
 
-/** Page 1 counts the changes: a log that was cut off shows no other trace of what it held. */
-function countsFurther(first: WalFrame | undefined, readWal: ReadAt, changeCounter: number): boolean {
+/** A log that was cut off leaves these two traces only: the file has grown beyond what it says, or counts more changes. */
+function isLonger({ frames, kept }: WalScan, header: DataView): boolean {
+  const pages = frames[kept - 1]?.pagesAfter;
+  return pages !== undefined && header.getUint32(AUTO_VACUUM_AT) === 0 && header.getUint32(PAGES_AT) > pages;
+}
+
+/** Page 1 counts the changes of how many pages there are and which are free. */
+function countsFurther(first: WalFrame | undefined, readWal: ReadAt, header: DataView): boolean {
   if (first === undefined) return false;
   const page = new Uint8Array(FILE_HEADER_BYTES);
   readWal(first.at + FRAME_HEADER_BYTES, page);
-  return changeCounter > new DataView(page.buffer).getUint32(CHANGE_COUNTER_AT);
+  return header.getUint32(CHANGE_COUNTER_AT) > new DataView(page.buffer).getUint32(CHANGE_COUNTER_AT);
 }
 
 function isInFile({ at, page }: WalFrame, pageBytes: number, readWal: ReadAt, readFile: ReadAt): boolean {

@@ -53,6 +53,8 @@ export function scanWal(read: ReadAt, walBytes: number, pageBytes = 0): WalScan 
   const found = parseHeader(header) ?? guessHeader(read, header, pageBytes);
   if (found === undefined) return NOTHING;
   const frames = readFrames(read, walBytes, found);
+  // Where even the header is a guess, rubbish must not pass for frames.
+  if (!found.sound && !frames.some(({ sound }) => sound)) return NOTHING;
   const kept = found.sound ? keptFrames(frames) : 0;
   return { headerSound: found.sound, pageBytes: found.pageBytes, frames, kept, lostCommits: lost(frames, kept) };
 }
