@@ -1,12 +1,14 @@
 // Writes readings with ascending values until it is killed; says on standard output which are committed.
+// Imports nothing but the cache, so that it is at work as soon as a kill can be.
 
 // Not a plain import: the type checker would follow it into the built code.
 const built = (/** @type {string} */ path) => import(new URL(`../../dist/src/${path}`, import.meta.url).href);
-const { openCache } = await built('cache/index.js');
+const { openCache } = await built('cache/client.js');
 const { cacheSchema } = await built('config/cache.js');
 
-const [path, first = '0'] = process.argv.slice(2);
-const cache = await openCache(cacheSchema.parse({ path, commitInterval: '20ms', checkpointInterval: '1s' }), {
+const [path, first = '0', more = '{}'] = process.argv.slice(2);
+const settings = { path, commitInterval: '20ms', checkpointInterval: '1s', ...JSON.parse(more) };
+const cache = await openCache(cacheSchema.parse(settings), {
   version: '0.0.0',
   targets: [{ name: 'cloud', required: true }],
 });
