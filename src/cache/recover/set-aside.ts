@@ -40,13 +40,13 @@ export function setFileAside(folder: string, wallMs: number, bytesMax: number): 
       const from = join(folder, `${DATABASE_FILE}${suffix}`);
       if (existsSync(from)) renameSync(from, join(folder, `${keptAs}${suffix}`));
     }
-    syncFolder(folder);
   } catch (cause) {
-    throw new SluiceError('cache.disk', 'stop', `the cache file is damaged and could not be renamed to ${keptAs}`, {
+    throw new SluiceError('cache.disk', 'stop', `the cache file cannot be used and could not be renamed to ${keptAs}`, {
       cause,
       hint: `Move everything out of ${folder} by hand and start again.`,
     });
   }
+  syncFolder(folder);
   keepSome(folder, MARK, FILES_KEPT, bytesMax);
   return { keptAs, pendingReadings: pendingIn(join(folder, keptAs)) };
 }
@@ -119,11 +119,13 @@ function pendingIn(file: string): number | undefined {
   }
 }
 
-/** A rename lasts once its folder is on the disk. */
+/** A rename lasts once its folder is on the disk; where it does not, the next start finds the old name and does it again. */
 function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r');
   try {
     fsyncSync(handle);
+  } catch {
+    // Nothing is lost by it, see above.
   } finally {
     closeSync(handle);
   }
