@@ -50,9 +50,9 @@ export class RunBook {
   all(): RunRow[] {
     return this.#isOnDisk ? [...this.#earlier, { ...this.current, last: this.#onDisk }] : [...this.#earlier];
   }
-  /** Everything numbered so far is on disk. */
-  written(): void {
-    this.#onDisk = [...this.#last];
+  /** Everything numbered so far is on disk. @param waiting class → the first number that is not. */
+  written(waiting: ReadonlyMap<number, number> = new Map()): void {
+    this.#onDisk = this.#last.map((n, at) => Math.min(n, (waiting.get(at) ?? Number.POSITIVE_INFINITY) - 1));
   }
   /** The journal will no longer tell that these numbers were given. @returns the run's row to store, when that is news. */
   removed(runSeq: number, classNumber: ClassNumber, lastN: number): RunRow | undefined {

@@ -1,7 +1,11 @@
 /**
  * A commit in two steps. Preparing does all the work that can fail for reasons of the content (numbering, sorting,
  * encoding, windows) and touches memory only; writing is one transaction of finished bytes. When there is no room on the
- * disk, a prepared commit stays as it is and is written again later, before anything newer.
+ * disk, a prepared commit stays as it is and is written again later, before anything newer of its classes.
+ *
+ * It has two parts. The front (run, sources, tags, control rows, alarms, counts of what was not accepted) is small and may
+ * go ahead while readings wait: its rows are of other classes, so no number overtakes another. Whatever says that a reading
+ * is here (accepted, receipts, windows) goes with the readings.
  */
 
 import { encodeChunk } from '../wire/block.ts';
@@ -16,8 +20,7 @@ import { pack } from './packing.ts';
 import { Stage } from './stage.ts';
 import type { BlockStore, SourceCounts, TagRow } from './store.ts';
 import type { Append } from './types.ts';
-import type { WindowAccumulator } from './windows/accumulate.ts';
-import { encodeWindows } from './windows/block.ts';
+import { addAll, type NewWindows, type WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 
 /** At most this of a rejected original is kept. */
@@ -34,9 +37,14 @@ export interface PreparedCommit {
   readonly opensRun: boolean;
   readonly sources: readonly { readonly id: number; readonly name: string }[];
   readonly tags: readonly TagRow[];
+  /** Control rows and alarms. */
+  readonly front: readonly NewBlock[];
+  /** Readings. */
   readonly blocks: readonly NewBlock[];
+  /** What closed. */
   readonly windows: readonly WindowRows[];
-  readonly windowBlocks: readonly Uint8Array[];
+  /** Of these and of those that closed before. */
+  readonly windowBlocks: readonly NewWindows[];
   readonly appends: readonly Append[];
   /** Source → readings. */
   readonly accepted: ReadonlyMap<number, number>;
@@ -48,7 +56,7 @@ export interface PreparedCommit {
 export class CommitMaker {
   readonly #tags: TagBook;
   readonly #journal: Journal;
-  readonly #windows: WindowAccumulator;
+  readonly #windows: WindowBook;
   readonly #stages: Readonly<Record<3 | 4, Stage>> = { 3: new Stage(), 4: new Stage() };
   #sources: { id: number; name: string }[] = [];
   #newTags: TagRow[] = [];
@@ -56,33 +64,39 @@ export class CommitMaker {
   #accepted = new Map<number, number>();
   #refused = new Map<number, number>();
 
-  constructor(tags: TagBook, journal: Journal, windows: WindowAccumulator) {
+  constructor(tags: TagBook, journal: Journal, windows: WindowBook) {
     this.#tags = tags;
     this.#journal = journal;
     this.#windows = windows;
   }
 
-  prepare(taken: readonly Taken[], now: Stamp, extra: readonly ControlRow[] = []): PreparedCommit {
+  /** @param quota which of the alarms are written, and what was held back before. */
+  prepare(
+    taken: readonly Taken[],
+    now: Stamp,
+    extra: readonly ControlRow[] = [],
+    quota: (alarms: readonly AlarmRow[]) => readonly AlarmRow[] = (alarms) => alarms,
+  ): PreparedCommit {
     this.#sources = [];
     this.#newTags = [];
     this.#readings = [];
     this.#accepted = new Map();
     this.#refused = new Map();
     this.#takeReadings(taken);
-    this.#windows.closePassed(now.monoMs);
-    const alarms = taken.flatMap(({ append }) => append.alarms ?? []);
+    const alarms = quota(taken.flatMap(({ append }) => append.alarms ?? []));
     const announced = this.#newTags.map((tag): ControlRow => ({ type: 'TAG', id: hex(tag.id), content: tag.content }));
     const before = this.#front(alarms, [...extra, ...announced], now);
-    const windows = this.#windows.take();
+    const { closed, blocks: windowBlocks } = this.#windows.take(now.monoMs);
     const appends = taken.map(({ append }) => append);
     for (const { counts } of appends) for (const { source } of counts ?? []) this.#source(source);
     return {
       opensRun: before.opensRun,
       sources: this.#sources,
       tags: this.#newTags,
-      blocks: [...before.blocks, ...this.#readings],
-      windows,
-      windowBlocks: windows.map(encodeWindows),
+      front: before.blocks,
+      blocks: this.#readings,
+      windows: closed,
+      windowBlocks,
       appends,
       accepted: this.#accepted,
       refused: this.#refused,
@@ -208,33 +222,57 @@ function sum(numbers: Iterable<number>): number {
   return total;
 }
 
-/** Inside a transaction. */
-export function writeCommit(store: BlockStore, commit: PreparedCommit, tags: TagBook, journal: Journal): void {
+/** Inside a transaction. Fronts are written in order. */
+export function writeFront(store: BlockStore, commit: PreparedCommit, tags: TagBook, journal: Journal): void {
   if (commit.opensRun) journal.writeRun();
   for (const { id, name } of commit.sources) store.addSource(id, name);
   for (const tag of commit.tags) store.addTag(tag);
+  for (const { row, bytes } of commit.front) store.addBlock(row, bytes);
+  for (const { counts, alarms } of commit.appends) {
+    for (const { source, rejected, duplicate, thinned } of counts ?? []) {
+      const id = tags.source(source, () => {});
+      // Of what was received, the part that was not accepted: this much adds up by itself.
+      const received = rejected + duplicate + thinned;
+      for (const [reason, by] of Object.entries({ received, rejected, duplicate, thinned }))
+        store.count('', id, reason, by);
+    }
+    for (const alarm of alarms ?? [])
+      store.putAlarm(alarm.id, alarm.state === 'cleared' ? undefined : JSON.stringify(alarm));
+  }
+}
+
+/** Whether nothing is left to be written after the front. */
+export function isOnlyFront({ blocks, windows, windowBlocks, refused, appends }: PreparedCommit): boolean {
+  if (blocks.length + windows.length + windowBlocks.length > 0 || refused.size > 0) return false;
+  return appends.every(
+    ({ counts, deadLetters, receipts }) =>
+      deadLetters === undefined &&
+      receipts === undefined &&
+      (counts ?? []).every((each) => each.received === each.rejected + each.duplicate + each.thinned),
+  );
+}
+
+/** Inside a transaction, with the front or after it, in order. */
+export function writeReadings(store: BlockStore, commit: PreparedCommit, tags: TagBook): void {
   for (const { row, bytes } of commit.blocks) store.addBlock(row, bytes);
-  commit.windows.forEach((rows, at) => {
-    const block = commit.windowBlocks[at];
-    if (block !== undefined) store.addWindows({ periodMs: rows.periodMs, ...rows.span(), rows: rows.length, block });
-  });
+  addAll(store, commit.windowBlocks);
   for (const [source, rows] of commit.accepted) store.count('', source, 'accepted', rows);
   for (const [source, rows] of commit.refused) store.count('', source, 'rejected', rows);
   for (const append of commit.appends) writeAppend(store, append, tags);
 }
 
-function writeAppend(store: BlockStore, { counts, deadLetters, receipts, alarms }: Append, tags: TagBook): void {
-  for (const { source, received, rejected, duplicate, thinned } of counts ?? []) {
-    const id = tags.source(source, () => {});
-    for (const [reason, by] of Object.entries({ received, rejected, duplicate, thinned }))
-      store.count('', id, reason, by);
-  }
+function writeAppend(store: BlockStore, { counts, deadLetters, receipts }: Append, tags: TagBook): void {
+  for (const { source, received, rejected, duplicate, thinned } of counts ?? [])
+    store.count(
+      '',
+      tags.source(source, () => {}),
+      'received',
+      received - rejected - duplicate - thinned,
+    );
   for (const letter of deadLetters ?? []) {
     store.addDeadLetter({ ...letter, original: letter.original.subarray(0, ORIGINAL_BYTES_MAX) });
   }
   for (const source of receipts?.clear ?? []) store.removeReceipts(source);
   for (const { source, packetIds } of receipts?.release ?? []) store.removeReceipts(source, packetIds);
   for (const receipt of receipts?.add ?? []) store.addReceipt(receipt);
-  for (const alarm of alarms ?? [])
-    store.putAlarm(alarm.id, alarm.state === 'cleared' ? undefined : JSON.stringify(alarm));
 }

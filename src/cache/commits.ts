@@ -1,20 +1,23 @@
 /**
- * The line of commits: what was added waits in memory, is prepared, and is written in order. Whatever else writes goes
- * through `transact`, behind what was prepared before it.
+ * The line of commits: what was added waits in memory, is prepared, and is written in order. While readings find no room
+ * their fronts (see `commit.ts`) go ahead. Whatever else writes goes through `transact`, behind the fronts before it.
  */
 import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { RunBook, TagBook } from './books.ts';
 import { saveWindows } from './checkpoint.ts';
 import { ClockRows } from './clock-rows.ts';
-import { CommitMaker, type PreparedCommit, type Taken, writeCommit } from './commit.ts';
+import { CommitMaker, isOnlyFront, type PreparedCommit, type Taken, writeFront, writeReadings } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
+import { AlarmQuota } from './ladder/alarm-quota.ts';
+import { costOf } from './ladder/pressure.ts';
+import type { Room } from './ladder/room.ts';
 import type { Retention } from './retention.ts';
 import { HOT } from './state.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
 import type { Wear } from './wear.ts';
-import type { WindowAccumulator } from './windows/accumulate.ts';
+import type { WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 
 export interface CommitOptions {
@@ -36,8 +39,16 @@ interface Parts {
   readonly runs: RunBook;
   readonly tags: TagBook;
   readonly journal: Journal;
-  readonly windows: WindowAccumulator;
+  readonly windows: WindowBook;
   readonly retention: Retention;
+  readonly room: Room;
+  /** A commit's readings were written. @param cost as `costOf` */
+  readonly onGrown: (cost: number) => void;
+}
+
+interface Waiting {
+  readonly commit: PreparedCommit;
+  isFrontWritten: boolean;
 }
 
 export class Commits {
@@ -45,9 +56,10 @@ export class Commits {
   readonly #options: CommitOptions;
   readonly #maker: CommitMaker;
   #taken: Taken[] = [];
-  #prepared: PreparedCommit[] = [];
+  #prepared: Waiting[] = [];
+  readonly quota = new AlarmQuota();
   #hot: Uint8Array | undefined;
-  #full = false;
+  #full: 'limit' | 'disk' | undefined;
   #commits = 0;
   #commitSeconds = 0;
   #readings = 0;
@@ -64,21 +76,26 @@ export class Commits {
     this.#checkpointMs = options.clock.monoMs();
   }
 
-  /** Prepared and not written, because there is no room. */
+  /** There is no room even for alarms and control rows: nothing can get a number. */
   get stuck(): boolean {
-    return this.#prepared.length > 0;
+    return this.#prepared.some(({ isFrontWritten }) => !isFrontWritten);
+  }
+
+  /** Why the last commit did not write its readings: no room within the limit, or none on the disk. */
+  get full(): 'limit' | 'disk' | undefined {
+    return this.#full;
   }
 
   /** Readings prepared and not written, for want of room; at the end, those that are lost. */
   get readingsStuck(): number {
-    return this.#prepared.reduce((sum, { readings }) => sum + readings, 0);
+    return this.#prepared.reduce((sum, { commit }) => sum + commit.readings, 0);
   }
 
   stats() {
     return {
       commits: this.#commits,
       readingsCommitted: this.#readings,
-      full: this.#full,
+      full: this.#full !== undefined,
       lastCommitMs: this.#lastCommitMs,
       commitSeconds: this.#commitSeconds,
       wear: this.#options.wear?.stats(this.#readings),
@@ -102,8 +119,8 @@ export class Commits {
   }
 
   /**
-   * Everything added before is on disk when this returns `done`. Otherwise there is no room: it is kept and written by a
-   * later call.
+   * Everything added before is on disk when this returns `done`. Otherwise there is no room: readings are kept and written
+   * by a later call; alarms, control rows and counts are written all the same, as long as there is room for these.
    * @throws cache.disk, cache.corrupt (stop): nothing may be acknowledged any more.
    */
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
@@ -111,48 +128,89 @@ export class Commits {
     const now = this.now();
     this.#prepare(now);
     const windows: WindowRows[] = [];
+    this.#full = undefined;
     try {
       for (let next = this.#prepared[0]; next !== undefined; next = this.#prepared[0]) {
-        this.#write(next, now);
+        if (!this.#write(next, now)) {
+          this.#full = 'limit';
+          break;
+        }
         this.#prepared.shift();
-        if (this.#prepared.length === 0) this.#parts.runs.written();
-        windows.push(...next.windows);
+        windows.push(...next.commit.windows);
       }
-      this.#full = false;
     } catch (thrown) {
       if (codeOf(thrown) !== 'cache.full') throw thrown;
-      this.#full = true;
+      this.#full = 'disk';
+      this.#parts.room.giveUpBallast();
     }
+    if (this.#full !== undefined) this.#writeFronts();
+    this.#numbersWritten();
     this.#commitSeconds += (performance.now() - started) / 1000;
-    return { done: !this.#full, windows };
+    return { done: this.#full === undefined, windows };
   }
 
   #prepare(now: Stamp): void {
-    if (this.#taken.length === 0 && this.#hot === undefined && !this.#clockRows.due(now)) return;
+    if (this.#taken.length === 0 && this.#hot === undefined && !this.#clockRows.due(now) && !this.quota.due) return;
     const taken = this.#taken;
     this.#taken = [];
-    this.#prepared.push(this.#maker.prepare(taken, now, this.#clockRows.take(now)));
+    const commit = this.#maker.prepare(taken, now, this.#clockRows.take(now), (alarms) => this.quota.take(alarms));
+    this.#prepared.push({ commit, isFrontWritten: false });
   }
 
-  #write(commit: PreparedCommit, now: Stamp): void {
+  /** @returns false when the limit leaves no room. @throws cache.full when the disk does not. */
+  #write(waiting: Waiting, now: Stamp): boolean {
+    const { commit } = waiting;
     const bytes = commit.blocks.reduce((sum, { row }) => sum + row.bytes, 0);
     const isLast = this.#prepared.length === 1;
     const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
-    if (!this.#parts.retention.makeRoom(bytes, now)) throw noRoom();
+    const { room, retention } = this.#parts;
+    if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin : 0) && bytes > 0) return false;
     this.#parts.store.transaction(() => {
-      writeCommit(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
+      if (!waiting.isFrontWritten) writeFront(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
+      writeReadings(this.#parts.store, commit, this.#parts.tags);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
       if (this.#hot !== undefined) this.#parts.store.setBlob(HOT, this.#hot);
       if (checkpoint) this.checkpoint();
     });
     this.#hot = undefined;
+    this.#parts.onGrown(costOf(bytes, commit.blocks.length));
     this.#commits++;
     this.#readings += commit.readings;
     this.#lastCommitMs = now.wallMs;
     this.#checkpointReadings += commit.readings;
-    if (!checkpoint) return;
+    if (!checkpoint) return true;
+    this.#parts.windows.written();
     this.#checkpointMs = now.monoMs;
     this.#checkpointReadings = 0;
+    return true;
+  }
+
+  /** @returns whether all of them are on disk. */
+  #writeFronts(): boolean {
+    const { store, tags, journal } = this.#parts;
+    try {
+      for (const waiting of this.#prepared) {
+        if (waiting.isFrontWritten) continue;
+        store.transaction(() => writeFront(store, waiting.commit, tags, journal));
+        waiting.isFrontWritten = true;
+      }
+      // For hours of a full disk nothing may pile up but readings.
+      this.#prepared = this.#prepared.filter(({ commit }) => !isOnlyFront(commit));
+      return true;
+    } catch (thrown) {
+      if (codeOf(thrown) !== 'cache.full') throw thrown;
+      this.#parts.room.giveUpBallast();
+      return false;
+    }
+  }
+
+  #numbersWritten(): void {
+    const waiting = new Map<number, number>();
+    for (const { commit, isFrontWritten } of this.#prepared) {
+      for (const { row } of [...(isFrontWritten ? [] : commit.front), ...commit.blocks])
+        waiting.set(row.class, Math.min(waiting.get(row.class) ?? row.n0, row.n0));
+    }
+    this.#parts.runs.written(waiting);
   }
 
   /** Inside a transaction: what lives in memory and is expensive to lose. */
@@ -169,14 +227,14 @@ export class Commits {
     );
   }
 
-  /** Numbers given to prepared commits must reach the disk before any later number does. */
+  /** Numbers of a class reach the disk in order: what is written here is of the classes of fronts, and comes after them. */
   transact<T>(work: (now: Stamp) => T): T {
-    if (this.#prepared.length > 0 && !this.commit().done) throw noRoom();
+    if (this.stuck && !this.#writeFronts()) throw noRoom();
     const restore = this.#parts.runs.snapshot();
     try {
       const now = this.now();
       const result = this.#parts.store.transaction(() => work(now));
-      this.#parts.runs.written();
+      this.#numbersWritten();
       return result;
     } catch (thrown) {
       restore();

@@ -23,7 +23,8 @@ import { Flight } from './flight.ts';
 import { Gaps } from './gaps.ts';
 import { Hello } from './hello.ts';
 import { Journal, type Stamp } from './journal.ts';
-import { AT_REST } from './ladder/ladder.ts';
+import { type KeeperOptions, LadderKeeper } from './ladder/keeper.ts';
+import { Room, type RoomOptions } from './ladder/room.ts';
 import { backlogOf, ledgerOf } from './ledger.ts';
 import { Marks } from './marks.ts';
 import { readNotes } from './recover/notes.ts';
@@ -50,10 +51,10 @@ import type {
   LadderState,
   Receipt,
 } from './types.ts';
-import type { WindowAccumulator } from './windows/accumulate.ts';
+import type { WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 
-export interface CoreOptions extends RetentionLimits, CommitOptions {
+export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions, KeeperOptions {
   readonly windows: readonly number[];
   readonly unsyncedWait: number;
   readonly targets: readonly TargetConfig[];
@@ -76,7 +77,7 @@ export class CacheCore {
   readonly #store: BlockStore;
   readonly #options: CoreOptions;
   readonly #journal: Journal;
-  readonly #windows: WindowAccumulator;
+  readonly #windows: WindowBook;
   readonly #commits: Commits;
   readonly #marks: Marks;
   readonly #gaps: Gaps;
@@ -84,6 +85,7 @@ export class CacheCore {
   readonly #settled: Settled;
   readonly #retention: Retention;
   readonly #damage: Damage;
+  readonly #ladder: LadderKeeper;
   readonly #flight = new Flight();
   readonly #selection: Selection;
   readonly #builder: BatchBuilder;
@@ -106,7 +108,8 @@ export class CacheCore {
     this.#gaps = new Gaps(store, this.runs, this.#journal);
     this.#hello = new Hello(store, this.runs, this.#marks, this.#gaps);
     this.#settled = new Settled(store, this.runs, this.#journal);
-    this.#retention = new Retention(store, this.runs, this.targets, options);
+    const room = new Room(store, options);
+    this.#retention = new Retention(store, this.runs, this.targets, room, options);
     this.#damage = new Damage(store, this.targets, this.#gaps);
     const unsyncedWaitMs = options.unsyncedWait;
     this.#selection = new Selection({
@@ -126,9 +129,14 @@ export class CacheCore {
         journal: this.#journal,
         windows: this.#windows,
         retention: this.#retention,
+        room,
+        onGrown: (cost) => this.#ladder.pressures.changed(cost),
       },
       options,
     );
+    const ladder = { store, runs: this.runs, tags: this.tags, targets: this.targets, journal: this.#journal, room };
+    const transact: Commits['transact'] = (work) => this.#commits.transact(work);
+    this.#ladder = new LadderKeeper({ ...ladder, gaps: this.#gaps, flight: this.#flight, transact }, options);
   }
 
   registerTag(tag: CacheTag): void {
@@ -142,7 +150,16 @@ export class CacheCore {
 
   /** As `Commits.commit`: when it is not `done`, a later call is. @throws cache.disk, cache.corrupt (stop) */
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
-    return this.#commits.commit();
+    const result = this.#commits.commit();
+    if (result.done) this.uncommitted(0);
+    else if (this.#commits.full === 'limit') this.#ladder.pressures.nothingRemovable(this.#commits.now());
+    this.#look();
+    return result;
+  }
+
+  #look(): void {
+    this.#ladder.look(this.#commits.now(), this.#commits.full !== undefined);
+    this.#commits.quota.limit(this.ladder.level === 5);
   }
 
   setRecipient(target: string, cloud: CloudPublic): void {
@@ -282,11 +299,20 @@ export class CacheCore {
   }
 
   get ladder(): LadderState {
-    return AT_REST;
+    return this.#ladder.state;
   }
 
   /** What the main thread has handed over or is about to, and is not committed yet. */
-  uncommitted(_bytes: number): void {}
+  uncommitted(bytes: number): void {
+    this.#ladder.pressures.uncommitted(bytes, this.#commits.now());
+  }
+
+  /** One bounded step (< 50 ms) of making room as the ladder says. @returns whether there may be more. */
+  ladderStep(): boolean {
+    const more = this.#ladder.step(this.#commits.now(), this.#commits.full !== undefined);
+    this.#commits.quota.limit(this.ladder.level === 5);
+    return more;
+  }
 
   readonly readingsStuck = (): number => this.#commits.readingsStuck;
   /** Commits what is there and marks the end of this run as clean. @returns whether everything was written. */

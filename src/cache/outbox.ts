@@ -112,6 +112,11 @@ function columnsOf({ length, tag, timeMs, value, quality, texts }: Chunk): Chunk
   };
 }
 
+/** What may pass a full cache, and is taken however much waits: alarms and counts. */
+export function isUrgent({ chunk, deadLetters, receipts }: Append): boolean {
+  return chunk === undefined && deadLetters === undefined && receipts === undefined;
+}
+
 /** Roughly what an append holds of memory until it is committed. */
 export function bytesOf({ chunk, counts, deadLetters, receipts, alarms }: Append): number {
   let bytes = 0;

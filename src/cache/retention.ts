@@ -4,7 +4,9 @@
  */
 import type { RunBook, TargetBook } from './books.ts';
 import type { Stamp } from './journal.ts';
-import type { BlockRow, BlockStore, RunRow } from './store.ts';
+import { ageMs } from './ladder/age.ts';
+import type { Room } from './ladder/room.ts';
+import { type BlockRow, type BlockStore, lastNumber, type RunRow } from './store.ts';
 
 /** In one transaction: a few MB, so that none takes long. */
 const BLOCKS_AT_ONCE = 256;
@@ -27,15 +29,25 @@ export class Retention {
   readonly #store: BlockStore;
   readonly #runs: RunBook;
   readonly #targets: TargetBook;
-  readonly #limits: RetentionLimits;
+  readonly #limits: Omit<RetentionLimits, 'bytesMax'>;
+  readonly #room: Pick<Room, 'limit'>;
   #agesCheckedMs = Number.NEGATIVE_INFINITY;
   /** No removable block has a lower id. */
   #from = 0;
+  /** Of the bytes in use, at this moment. */
+  #limit = Number.POSITIVE_INFINITY;
 
-  constructor(store: BlockStore, runs: RunBook, targets: TargetBook, limits: RetentionLimits) {
+  constructor(
+    store: BlockStore,
+    runs: RunBook,
+    targets: TargetBook,
+    room: Pick<Room, 'limit'>,
+    limits: Omit<RetentionLimits, 'bytesMax'>,
+  ) {
     this.#store = store;
     this.#runs = runs;
     this.#targets = targets;
+    this.#room = room;
     this.#limits = limits;
   }
 
@@ -47,15 +59,16 @@ export class Retention {
   /**
    * Before the transaction that writes, in others of its own: what was removed stays removed when there is not enough room
    * all the same, and the next try goes on from there.
-   * @param coming bytes about to be written.
+   * @param coming bytes about to be written. @param margin to be left of the limit.
    * @returns whether they may be written: they fit, or more was freed than they take (the limit was lowered).
    * @throws cache.full, cache.disk as `BlockStore.transaction`
    */
-  makeRoom(coming: number, now: Stamp): boolean {
+  makeRoom(coming: number, now: Stamp, margin = 0): boolean {
+    this.#limit = this.#room.limit(now.monoMs) - margin;
     if (now.monoMs - this.#agesCheckedMs >= AGE_CHECK_MS) this.#transaction(() => this.#removeOld(now));
     if (this.#excess(coming) <= 0) return true;
     const before = this.#store.bytesUsed();
-    const wanted = coming + this.#limits.bytesMax * SPARE_SHARE;
+    const wanted = coming + this.#limit * SPARE_SHARE;
     for (let pages = 0; pages < PAGES_AT_ONCE && this.#excess(wanted) > 0; pages++) {
       if (!this.#transaction(() => this.#removePage(wanted))) break;
     }
@@ -64,7 +77,7 @@ export class Retention {
   }
 
   #excess(coming: number): number {
-    return this.#store.bytesUsed() + coming - this.#limits.bytesMax;
+    return this.#store.bytesUsed() + coming - this.#limit;
   }
 
   #transaction<T>(work: () => T): T {
@@ -102,7 +115,7 @@ export class Retention {
     const page = this.#store.removableBlocks(this.#targets.mask(true), this.#from, BLOCKS_AT_ONCE);
     let blocks = 0;
     for (const row of page) {
-      if (!(this.#ageMs(row, now) > this.#limits.ageMax)) break;
+      if (!(ageMs(row, this.#runs, now) > this.#limits.ageMax)) break;
       this.#remove(row);
       blocks++;
     }
@@ -112,21 +125,13 @@ export class Retention {
     if (!more) this.#agesCheckedMs = now.monoMs;
   }
 
-  /** Time that passed, as far as it is known: monotonic within a boot, else wall clocks that were both set. NaN: unknown. */
-  #ageMs(row: BlockRow, now: Stamp): number {
-    const boot = this.#runs.bySeq(row.run)?.boot;
-    const isThisBoot = boot !== undefined && Buffer.compare(boot, this.#runs.current.boot) === 0;
-    if (isThisBoot) return now.monoMs - row.monoMs;
-    return row.synced && now.synced ? now.wallMs - row.wallMs : Number.NaN;
-  }
-
   #remove(row: BlockRow): void {
     // Targets that are not required take what is still there, and count what they missed.
     for (const target of this.#targets.active()) {
       if ((row.pending & (1 << target.bit)) === 0) continue;
       for (const [source, rows] of row.counts) this.#store.count(target.name, source, 'dropped', rows);
     }
-    const run: RunRow | undefined = this.#runs.removed(row.run, row.class, row.n0 + row.rows - 1);
+    const run: RunRow | undefined = this.#runs.removed(row.run, row.class, lastNumber(row));
     if (run !== undefined) this.#store.putRun(run);
     this.#store.removeBlock(row.id);
   }

@@ -3,7 +3,7 @@
  * thread and worker that take their time, and the worker's rules of when to commit.
  */
 import type { CacheCore } from '../cache/core.ts';
-import { bytesOf, Outbox } from '../cache/outbox.ts';
+import { bytesOf, isUrgent, Outbox } from '../cache/outbox.ts';
 import type {
   Append,
   CacheClient,
@@ -75,7 +75,8 @@ export class LocalCache implements CacheClient {
     if (this.#closing) throw new SluiceError('cache.closed', 'stop', 'the cache is closed');
     if (this.#ended !== undefined) throw this.#ended;
     const bytes = bytesOf(append);
-    if (this.#uncommitted.bytes + bytes > this.uncommittedBytesMax && this.#uncommitted.bytes > 0)
+    const isOver = this.#uncommitted.bytes + bytes > this.uncommittedBytesMax;
+    if (isOver && this.#uncommitted.bytes > 0 && !isUrgent(append))
       throw new SluiceError('cache.busy', 'retry', 'too many readings wait to be committed');
     this.#outbox.add(append);
     this.#uncommitted.add(bytes);
@@ -192,12 +193,13 @@ export class LocalCache implements CacheClient {
       return;
     }
     const { appends, transfer } = this.#outbox.take();
-    const { seq } = this.#uncommitted;
+    const { seq, bytes } = this.#uncommitted;
     // As a message does: the buffers are gone for the sender.
     const moved = structuredClone(appends, { transfer });
     const { clock, core, commitIntervalMs } = this.#options;
     this.#work(() => {
       for (const append of moved) core.add(append);
+      core.uncommitted(bytes);
       this.#workerSeq = seq;
       this.#schedule(hurry ? this.#lastCommitMs + HURRY_APART_MS : clock.monoMs() + commitIntervalMs);
     });
@@ -219,10 +221,24 @@ export class LocalCache implements CacheClient {
       this.#lastCommitMs = clock.monoMs();
       const seq = this.#workerSeq;
       if (done) this.#fromWorker.send(() => this.#uncommitted.committedUpTo(seq));
-      else this.#schedule(this.#lastCommitMs + commitIntervalMs);
+      // The ladder looks again although nothing comes: it has to find its way down.
+      if (!done || core.ladder.level > 0) this.#schedule(this.#lastCommitMs + commitIntervalMs);
+      this.#relieve();
     } catch (thrown) {
       this.#end(asError(thrown));
     }
+  }
+
+  /** As the worker does between messages. */
+  #relieve(): void {
+    this.#options.clock.after(0, () => {
+      if (this.#ended !== undefined) return;
+      try {
+        if (this.#options.core.ladderStep()) this.#relieve();
+      } catch (thrown) {
+        this.#end(asError(thrown));
+      }
+    });
   }
 
   #end(error: Error): void {

@@ -23,9 +23,14 @@ export interface AlarmRow {
   readonly text: string;
   /** Who acknowledged it. */
   readonly by?: string;
+  /** Changes just before this one that were not written, because the disk was full. */
+  readonly merged?: number;
 }
 
-/** Raw readings rolled up by the ladder; computed from exactly the rows in `ranges`, which a GAP{aggregated} removes. */
+/**
+ * Raw readings rolled up by the ladder, removed by a GAP{aggregated}: computed from exactly the rows in `ranges` that are of
+ * this tag and whose time is in the period. The ranges hold rows of other tags and times as well, each in an AGG of its own.
+ */
 export interface AggregateRow {
   readonly type: 'AGG';
   readonly tag: TagId;
@@ -51,7 +56,20 @@ export interface AggregateRow {
   readonly sum?: string;
 }
 
-const ALARM_KEYS = ['type', 'id', 'tag', 'source', 'condition', 'state', 'at', 'value', 'limit', 'text', 'by'];
+const ALARM_KEYS = [
+  'type',
+  'id',
+  'tag',
+  'source',
+  'condition',
+  'state',
+  'at',
+  'value',
+  'limit',
+  'text',
+  'by',
+  'merged',
+];
 
 /** @throws control.malformed, control.type_unknown */
 export function parseAlarm(value: unknown): AlarmRow {
@@ -69,6 +87,7 @@ export function parseAlarm(value: unknown): AlarmRow {
     ...(f.has('limit') && { limit: f.number('limit') }),
     text: f.text('text', TEXT_MAX),
     ...(f.has('by') && { by: f.text('by', NAME_MAX) }),
+    ...(f.has('merged') && { merged: f.integer('merged', 1) }),
   };
 }
 
@@ -90,7 +109,7 @@ export function parseAggregate(value: unknown): AggregateRow {
     const f = new Fields(value, CONTROL_MALFORMED, AGGREGATE_KEYS);
     const rows = f.integer('count', 1);
     const ranges = parseRanges(f.raw('ranges'), GAP_RANGES_MAX);
-    if (count(ranges) !== rows) throw malformed('an aggregate whose count is not that of its ranges');
+    if (count(ranges) < rows) throw malformed('an aggregate of more rows than its ranges have');
     const sum = f.has('sum') ? f.text('sum', 64) : undefined;
     if (sum !== undefined && !/^-?\d+$/.test(sum)) throw malformed('sum is a decimal integer');
     return {

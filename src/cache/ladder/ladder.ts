@@ -18,7 +18,17 @@ export interface Pressure {
 }
 
 /** Where each level begins; level 0 has no condition. */
-export const THRESHOLDS: readonly number[] = [Number.NEGATIVE_INFINITY, 0.5, 0.65, 0.8, 0.9, 0.97];
+export const AGGREGATE_FROM = 0.8;
+export const DROP_FROM = 0.9;
+export const FULL_FROM = 0.97;
+export const THRESHOLDS: Readonly<Record<LadderLevel, number>> = {
+  0: Number.NEGATIVE_INFINITY,
+  1: 0.5,
+  2: 0.65,
+  3: AGGREGATE_FROM,
+  4: DROP_FROM,
+  5: FULL_FROM,
+};
 /** In points of a hundred the shares have to fall before a level is left: else it would flap around its threshold. */
 export const HYSTERESIS = 0.1;
 const AGE_LEVELS: readonly LadderLevel[] = [3, 4];
@@ -43,7 +53,7 @@ export function nextState(level: LadderLevel, pressure: Pressure): LadderState {
 function levelOf({ disk, memory, age, full }: Pressure, slack: number): LadderLevel {
   if (full) return 5;
   for (const level of DESCENDING) {
-    const threshold = (THRESHOLDS[level] ?? 1) - slack;
+    const threshold = THRESHOLDS[level] - slack;
     if (disk >= threshold || memory >= threshold) return level;
     if (AGE_LEVELS.includes(level) && age >= threshold) return level;
   }
@@ -53,7 +63,7 @@ function levelOf({ disk, memory, age, full }: Pressure, slack: number): LadderLe
 function causeOf({ disk, isFreeDisk, memory, age, full }: Pressure): LadderCause {
   if (full) return 'full';
   // Below level 3 the age does nothing, and is not to blame.
-  if (age > disk && age > memory && age >= (THRESHOLDS[3] ?? 1) - HYSTERESIS) return 'age';
+  if (age > disk && age > memory && age >= AGGREGATE_FROM - HYSTERESIS) return 'age';
   if (memory > disk) return 'memory';
   return isFreeDisk ? 'free_disk' : 'disk';
 }

@@ -1,0 +1,142 @@
+/**
+ * Readings given up for want of room, inside the caller's transaction: removal, ledger, GAP and AGG rows together or not
+ * at all. Each target is told, and charged, of exactly the rows it lacks.
+ */
+
+import { hex } from '../../wire/bytes.ts';
+import { CLASS, holdsReadings } from '../../wire/classes.ts';
+import { count, type RangeSet, union } from '../../wire/ranges.ts';
+import { contentId, parseTagContent } from '../../wire/tag.ts';
+import type { RunBook, TagBook, TargetBook } from '../books.ts';
+import { type Content, decodeContent, pieceOf } from '../content.ts';
+import { addTo } from '../counts.ts';
+import type { Gap, Gaps } from '../gaps.ts';
+import type { Journal, Stamp } from '../journal.ts';
+import { type BlockRow, type BlockStore, lastNumber, numbersOf } from '../store.ts';
+import { Aggregation, parted } from './aggregate.ts';
+
+/** Below it an AGG row takes more than the readings it stands for. */
+const READINGS_AN_AGGREGATE_MIN = 4;
+/** Texts scattered over a block in more pieces than this are not picked out of it. */
+const PIECES_MAX = 16;
+
+export interface WriteOffParts {
+  readonly store: BlockStore;
+  readonly runs: RunBook;
+  readonly tags: TagBook;
+  readonly targets: TargetBook;
+  readonly journal: Journal;
+  readonly gaps: Gaps;
+}
+
+/** A block, and which of its rows go. */
+interface Going {
+  readonly row: BlockRow;
+  readonly ranges: RangeSet;
+  readonly counts: Iterable<readonly [source: number, readings: number]>;
+}
+
+export class WriteOff {
+  readonly #parts: WriteOffParts;
+
+  constructor(parts: WriteOffParts) {
+    this.#parts = parts;
+  }
+
+  drop(rows: readonly BlockRow[], stamp: Stamp): void {
+    const going = rows.map((row): Going => ({ row, ranges: numbersOf(row), counts: row.counts }));
+    this.#account(going, 'dropped', stamp);
+    for (const row of rows) this.#remove(row);
+  }
+
+  /**
+   * @param rows of one run, class and set of targets that lack them.
+   * @returns the bytes of the rows written in their place; undefined when it would save nothing: then all is as it was.
+   */
+  aggregate(rows: readonly BlockRow[], stamp: Stamp): number | undefined {
+    const { tags, runs, journal, store } = this.#parts;
+    const [first] = rows;
+    if (first === undefined) return undefined;
+    const sums = new Aggregation((tag) => parseTagContent(tags.row(tag)?.content ?? '{}').type);
+    const going = rows.flatMap((row) => this.#prepare(row, sums));
+    if (sums.rows < sums.size * READINGS_AN_AGGREGATE_MIN || sums.rows === 0) return undefined;
+    this.#account(going, 'aggregated', stamp);
+    for (const { row, content, kept } of going) this.#leave(row, content, kept);
+    const place = { run: hex(runs.bySeq(first.run)?.run ?? new Uint8Array()), class: first.class };
+    const idOf = (tag: number) => hex(tags.row(tag)?.id ?? contentId(''));
+    // The run is open: GAP rows were just written.
+    const written = journal.records(CLASS.aggregate, sums.results(place, idOf), stamp, first.pending);
+    for (const { row, bytes } of written) store.addBlock(row, bytes);
+    return written.reduce((bytes, { row }) => bytes + row.bytes, 0);
+  }
+
+  /** Empty for a block that stays as it is. */
+  #prepare(row: BlockRow, sums: Aggregation): (Going & { content: Content; kept: RangeSet })[] {
+    let content: Content;
+    try {
+      content = decodeContent(row, this.#parts.store.block(row.id));
+    } catch {
+      // Damaged: set aside when it is read to be sent, or dropped.
+      return [];
+    }
+    if (content.kind !== 'readings') return [];
+    const { columns } = content;
+    const { gone, kept } = parted(columns);
+    if (gone.length === 0 || kept.length > PIECES_MAX) return [];
+    sums.add(columns, gone);
+    const counts = new Map<number, number>();
+    for (const { tag, kind, counts: rows } of columns.tags) {
+      if (kind === 'text') continue;
+      addTo(
+        counts,
+        this.#parts.tags.sourceOf(tag),
+        rows.reduce((sum, each) => sum + each, 0),
+      );
+    }
+    return [{ row, ranges: gone, counts, content, kept }];
+  }
+
+  /** In the place of a block what of it stays. */
+  #leave(row: BlockRow, content: Content, kept: RangeSet): void {
+    const { store, tags } = this.#parts;
+    const pieces = kept.map((range) => pieceOf(row, content, range, tags));
+    this.#remove(row);
+    for (const piece of pieces) if (piece !== undefined) store.addBlock(piece.row, piece.bytes);
+  }
+
+  #account(going: readonly Going[], reason: 'dropped' | 'aggregated', stamp: Stamp): void {
+    const { store, targets, gaps } = this.#parts;
+    for (const target of targets.active()) {
+      const mine = going.filter(({ row }) => (row.pending & (1 << target.bit)) !== 0);
+      const counts = new Map<number, number>();
+      for (const { row, counts: some } of mine)
+        if (holdsReadings(row.class)) for (const [source, readings] of some) addTo(counts, source, readings);
+      for (const [source, readings] of counts) store.count(target.name, source, reason, readings);
+      gaps.write(target, reason, gapsOf(mine), stamp);
+    }
+  }
+
+  #remove(row: BlockRow): void {
+    const { runs, store } = this.#parts;
+    const run = runs.removed(row.run, row.class, lastNumber(row));
+    if (run !== undefined) store.putRun(run);
+    store.removeBlock(row.id);
+  }
+}
+
+/** One a run and class, however many blocks: the class control is never thinned. */
+function gapsOf(going: readonly Going[]): Gap[] {
+  const found = new Map<string, Gap>();
+  for (const { row, ranges } of going) {
+    const key = `${row.run} ${row.class}`;
+    const known = found.get(key);
+    found.set(key, {
+      run: row.run,
+      class: row.class,
+      ranges: union(known?.ranges ?? [], ranges),
+      fromMs: Math.min(known?.fromMs ?? row.firstMs, row.firstMs),
+      toMs: Math.max(known?.toMs ?? row.lastMs, row.lastMs),
+    });
+  }
+  return [...found.values()].filter(({ ranges }) => count(ranges) > 0);
+}
