@@ -1,6 +1,6 @@
 /** Selected rows into a sealed batch: blocks of one run and class merged, dictionary, compressed, sealed, signed. */
 import { randomBytes } from 'node:crypto';
-import { encodeBlock, mergeBlocks } from '../wire/block.ts';
+import { encodeBlock, joinBlocks } from '../wire/block.ts';
 import { hex } from '../wire/bytes.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import { BROTLI_QUALITY_STRONG, CODEC, compress } from '../wire/compress.ts';
@@ -10,10 +10,9 @@ import { type Dictionary, dictionaryHash, encodePayload, type Section, type Sect
 import { count, type RangeSet, rangeSet, union } from '../wire/ranges.ts';
 import { encodeRecords } from '../wire/records.ts';
 import type { RunBook, TagBook } from './books.ts';
-import { type Content, decodePlain, selectContent } from './content.ts';
+import { type Content, openContent, selectContent } from './content.ts';
 import type { InFlight } from './flight.ts';
 import type { Part } from './marks.ts';
-import { unpack } from './packing.ts';
 import { rowsOf, type Selected } from './select.ts';
 import { BLOCK_ID_STEP, type BlockRow, type BlockStore, type TargetRow } from './store.ts';
 import type { BatchPart, CutBatch, CutRequest, PartSection } from './types.ts';
@@ -33,7 +32,8 @@ export interface Built {
 
 interface Opened extends Selected {
   readonly content: Content;
-  readonly bytes: Uint8Array;
+  /** As it travels, where that is known already. */
+  readonly plain: Uint8Array | undefined;
 }
 
 export class BatchBuilder {
@@ -103,8 +103,7 @@ export class BatchBuilder {
 
   #open(selected: Selected, damaged: BlockRow[]): Opened[] {
     try {
-      const bytes = unpack(this.#store.block(selected.row.id));
-      return [{ ...selected, content: decodePlain(selected.row, bytes), bytes }];
+      return [{ ...selected, ...openContent(selected.row, this.#store.block(selected.row.id)) }];
     } catch {
       damaged.push(selected.row);
       return [];
@@ -168,16 +167,18 @@ function bodies(blocks: readonly Opened[]): SectionBody[] {
   const [only] = blocks;
   if (only === undefined) return [];
   if (only.content.kind === 'records') return blocks.flatMap(recordBodies);
-  if (blocks.length === 1 && count(only.ranges) === only.row.rows) return [{ kind: 'readings', block: only.bytes }];
+  if (blocks.length === 1 && only.plain !== undefined && count(only.ranges) === only.row.rows)
+    return [{ kind: 'readings', block: only.plain }];
   const columns = blocks.flatMap(({ content, ranges }) => {
     const some = selectContent(content, ranges);
     return some?.kind === 'readings' ? [some.columns] : [];
   });
-  return [{ kind: 'readings', block: encodeBlock(mergeBlocks(columns)) }];
+  return joinBlocks(columns).map((block) => ({ kind: 'readings', block: encodeBlock(block) }));
 }
 
-function recordBodies({ row, content, ranges, bytes }: Opened): SectionBody[] {
-  if (count(ranges) === row.rows) return [{ kind: 'records', n0: row.n0, count: row.rows, bytes }];
+function recordBodies({ row, content, ranges, plain }: Opened): SectionBody[] {
+  if (plain !== undefined && count(ranges) === row.rows)
+    return [{ kind: 'records', n0: row.n0, count: row.rows, bytes: plain }];
   return ranges.flatMap((range): SectionBody[] => {
     const some = selectContent(content, [range]);
     if (some?.kind !== 'records') return [];
@@ -190,7 +191,7 @@ function partsOf(selected: readonly Selected[]): Part[] {
   for (const { row, ranges } of selected) {
     const key = `${row.run} ${row.class}`;
     const part = parts.get(key);
-    // Pieces of a block lie within its step.
+    // Neither its pieces nor what they are rolled into come to lie before: nothing in flight is rolled.
     const fromId = Math.floor(row.id / BLOCK_ID_STEP) * BLOCK_ID_STEP;
     if (part === undefined) parts.set(key, { run: row.run, class: row.class, ranges, fromId });
     else Object.assign(part, { ranges: union(part.ranges, ranges), fromId: Math.min(part.fromId, fromId) });

@@ -7,7 +7,9 @@ import { intersect, type Range, type RangeSet } from '../wire/ranges.ts';
 import { decodeRecords, encodeRecords } from '../wire/records.ts';
 import type { TagBook } from './books.ts';
 import { pack, unpack } from './packing.ts';
-import { BLOCK_ROWS_MAX, type BlockRow, type SourceCounts } from './store.ts';
+import { encodeRolled } from './rolled/encode.ts';
+import { isRolled, openRolled } from './rolled/open.ts';
+import { BLOCK_ROWS_MAX, type BlockRow, pieceId, type SourceCounts } from './store.ts';
 
 export { spanOf as rangeOf } from './store.ts';
 
@@ -15,19 +17,37 @@ export type Content =
   | { readonly kind: 'readings'; readonly columns: BlockColumns }
   | { readonly kind: 'records'; readonly n0: number; readonly records: readonly object[] };
 
-/** @param stored as on disk. @throws SluiceError (discard) when the bytes are not what was written. */
+/** @param stored as on disk, in either form. @throws SluiceError (discard) when the bytes are not what was written. */
 export function decodeContent(row: BlockRow, stored: Uint8Array | undefined): Content {
-  return decodePlain(row, unpack(stored));
+  return openContent(row, stored).content;
 }
 
-/** @param bytes unpacked. */
-export function decodePlain(row: BlockRow, bytes: Uint8Array): Content {
+/** Also `plain`, as it travels, where that is what is stored. @throws as `decodeContent` */
+export function openContent(
+  row: BlockRow,
+  stored: Uint8Array | undefined,
+): { readonly content: Content; readonly plain: Uint8Array | undefined } {
+  if (isRolled(stored)) return { content: ofRow(row, openRolled(stored).all()), plain: undefined };
+  const plain = unpack(stored);
+  return { content: decodePlain(row, plain), plain };
+}
+
+/** As it is stored: as a rolled block where it is too large for a committed one. */
+export function encodeContent(content: Content): Uint8Array {
+  if (content.kind === 'records') return pack(encodeRecords(content.records));
+  return content.columns.rows > BLOCK_ROWS_MAX ? encodeRolled(content.columns) : pack(encodeBlock(content.columns));
+}
+
+function decodePlain(row: BlockRow, bytes: Uint8Array): Content {
   if (!holdsReadings(row.class)) {
     const records = decodeRecords(bytes, { rowsMax: BLOCK_ROWS_MAX });
     requireRows(records.length, row.rows);
     return { kind: 'records', n0: row.n0, records: records as object[] }; // decodeRecords gives nothing else
   }
-  const columns = decodeBlock(bytes, { rowsMax: BLOCK_ROWS_MAX });
+  return ofRow(row, decodeBlock(bytes, { rowsMax: BLOCK_ROWS_MAX }));
+}
+
+function ofRow(row: BlockRow, columns: BlockColumns): Content {
   const [first] = rangesOf(columns);
   requireRows(columns.rows, row.rows);
   if (first?.from !== row.n0)
@@ -61,16 +81,13 @@ export function pieceOf(
 ): { row: BlockRow; bytes: Uint8Array } | undefined {
   const selected = selectContent(content, [piece]);
   if (selected === undefined) return undefined;
-  const id = row.id + piece.from - row.n0;
+  const id = pieceId(row, piece.from);
   const rows = selected.kind === 'records' ? selected.records.length : selected.columns.rows;
   const { holes: all = [], ...unbroken } = row;
   const holes = intersect(all, piece);
   const place = { ...unbroken, ...(holes.length === 0 ? {} : { holes }), id, n0: piece.from, rows };
-  if (selected.kind === 'records') {
-    const bytes = pack(encodeRecords(selected.records));
-    return { row: { ...place, bytes: bytes.length }, bytes };
-  }
-  const bytes = pack(encodeBlock(selected.columns));
+  const bytes = encodeContent(selected);
+  if (selected.kind === 'records') return { row: { ...place, bytes: bytes.length }, bytes };
   const times = timesOf(selected.columns);
   return { row: { ...place, ...times, counts: sourcesOf(selected.columns, tags), bytes: bytes.length }, bytes };
 }

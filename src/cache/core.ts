@@ -20,6 +20,7 @@ import { restoreWindows } from './checkpoint.ts';
 import { type CommitOptions, Commits } from './commits.ts';
 import { Damage } from './damage.ts';
 import { Flight } from './flight.ts';
+import { Forgetting } from './forget/forgetting.ts';
 import { Gaps } from './gaps.ts';
 import { Hello } from './hello.ts';
 import { Journal, type Stamp } from './journal.ts';
@@ -30,6 +31,8 @@ import { Marks } from './marks.ts';
 import { readNotes } from './recover/notes.ts';
 import { deadLetters } from './refusal.ts';
 import { Retention, type RetentionLimits } from './retention.ts';
+import { RollUp } from './roll-up.ts';
+import type { RollUpLimits } from './rolled/groups.ts';
 import { Selection } from './select.ts';
 import { Settled } from './settled.ts';
 import { HOT, packState, unpackState } from './state.ts';
@@ -64,6 +67,7 @@ export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions
   readonly reason: string;
   /** Random bytes by default. */
   readonly run?: Uint8Array;
+  readonly rollUp?: Partial<RollUpLimits>;
 }
 
 const SINCE = 'ledger since';
@@ -86,7 +90,10 @@ export class CacheCore {
   readonly #retention: Retention;
   readonly #damage: Damage;
   readonly #ladder: LadderKeeper;
+  /** Of `sluice forget`. Its steps go before those that move rows: it has to find all of them. */
+  readonly forgetting: Forgetting;
   readonly #flight = new Flight();
+  readonly #rollUp: RollUp;
   readonly #selection: Selection;
   readonly #builder: BatchBuilder;
   readonly #clouds = new Map<string, CloudPublic>();
@@ -134,6 +141,11 @@ export class CacheCore {
       },
       options,
     );
+    this.#rollUp = new RollUp({ store, runs: this.runs, flight: this.#flight }, options.rollUp);
+    this.forgetting = new Forgetting({
+      ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.#flight, gaps: this.#gaps },
+      ...{ damage: this.#damage, commits: this.#commits, windows: this.#windows },
+    });
     const ladder = { store, runs: this.runs, tags: this.tags, targets: this.targets, journal: this.#journal, room };
     const transact: Commits['transact'] = (work) => this.#commits.transact(work);
     this.#ladder = new LadderKeeper({ ...ladder, gaps: this.#gaps, flight: this.#flight, transact }, options);
@@ -305,6 +317,11 @@ export class CacheCore {
   /** What the main thread has handed over or is about to, and is not committed yet. */
   uncommitted(bytes: number): void {
     this.#ladder.pressures.uncommitted(bytes, this.#commits.now());
+  }
+
+  /** One bounded step (< 50 ms) of making large blocks of small ones. @returns whether there may be more. */
+  rollUp(): boolean {
+    return this.forgetting.step() || this.#rollUp.step(this.#commits.now());
   }
 
   /** One bounded step (< 50 ms) of making room as the ladder says. @returns whether there may be more. */

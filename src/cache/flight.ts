@@ -1,6 +1,6 @@
 /** Batches that were cut and not answered: kept in memory only, because a row cut twice is delivered once all the same. */
 import type { ClassNumber } from '../wire/classes.ts';
-import { type RangeSet, union } from '../wire/ranges.ts';
+import { intersect, type Range, type RangeSet, union } from '../wire/ranges.ts';
 import type { Part } from './marks.ts';
 import type { Lane } from './types.ts';
 
@@ -27,6 +27,14 @@ export class Flight {
   }
   remove(batchId: string): void {
     this.#batches.delete(batchId);
+  }
+  /** Whether any row of a run and class is on its way, to whatever target. */
+  touches(run: number, classNumber: ClassNumber, range: Range): boolean {
+    for (const { parts } of this.#batches.values()) {
+      for (const part of parts)
+        if (part.run === run && part.class === classNumber && intersect(part.ranges, range).length > 0) return true;
+    }
+    return false;
   }
   /** Rows of a run and class on their way to a target. @param except a batch that is to be cut again in parts. */
   ranges(target: string, run: number, classNumber: ClassNumber, except?: string): RangeSet {

@@ -9,7 +9,7 @@ import { encodeRecords } from '../wire/records.ts';
 import type { RunBook, TargetBook } from './books.ts';
 import { nextBlockId } from './checkpoint.ts';
 import { pack } from './packing.ts';
-import { BLOCK_ID_STEP, BLOCK_ROWS_MAX, type BlockRow, type BlockStore, type SourceCounts } from './store.ts';
+import { BLOCK_ID_STEP, BLOCK_ROWS_MAX, type BlockRow, type BlockStore, blockId, type SourceCounts } from './store.ts';
 
 /** Since boot and by the wall clock. */
 export interface Stamp {
@@ -101,7 +101,7 @@ export class Journal {
     stamp: Stamp,
     pending = this.#targets.mask(),
   ): BlockRow {
-    const id = this.#nextId;
+    const id = blockId(this.#nextId, classNumber);
     this.#nextId += BLOCK_ID_STEP;
     const n0 = this.#book.claim(classNumber, content.rows);
     const { monoMs, wallMs, synced } = stamp;

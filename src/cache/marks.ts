@@ -3,19 +3,23 @@
  * split into pieces; each keeps the numbers of its rows and its place in time. All of this happens inside a transaction.
  */
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
-import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
+import { count, intersect, type Range, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { TagBook } from './books.ts';
 import { type Content, decodeContent, pieceOf } from './content.ts';
 import { addTo, shareOut } from './counts.ts';
 import {
   allBlocks,
+  BLOCK_ROWS_MAX,
   type BlockRow,
   type BlockStore,
   numbersOf,
+  pieceId,
   type SourceCounts,
   type TargetRow,
 } from './store.ts';
 
+/** Of a rolled block that is taken in parts. */
+const PART_ROWS_MIN = 2_000;
 /** Rows of the journal read at once. */
 const PAGE = 512;
 
@@ -43,6 +47,19 @@ function acrossHoles({ holes }: BlockRow, ranges: RangeSet): RangeSet {
     const [first, last] = [rows[0], rows.at(-1)];
     return first === undefined || last === undefined ? [] : [{ from: first.from, to: last.to }];
   });
+}
+
+/**
+ * What is left of a rolled block, as large as what was taken of it: the rest will be taken in the same way, and each time
+ * all of what is left would be written again.
+ */
+function inParts(row: BlockRow, range: Range, taken: number): Range[] {
+  if (row.rows <= BLOCK_ROWS_MAX) return [range];
+  const parts: Range[] = [];
+  const rows = Math.max(taken, PART_ROWS_MIN);
+  for (let from = range.from; from <= range.to; from += rows)
+    parts.push({ from, to: Math.min(from + rows - 1, range.to) });
+  return parts;
 }
 
 export class Marks {
@@ -124,7 +141,9 @@ export class Marks {
     const rest = subtract(numbersOf(row), hit);
     const pieces = [
       ...acrossHoles(row, hit).map((range) => ({ range, isHit: true })),
-      ...acrossHoles(row, rest).map((range) => ({ range, isHit: false })),
+      ...acrossHoles(row, rest).flatMap((range) =>
+        inParts(row, range, count(hit)).map((part) => ({ range: part, isHit: false })),
+      ),
     ];
     this.#store.removeBlock(row.id);
     for (const { range, isHit } of pieces) {
@@ -162,7 +181,7 @@ export class Marks {
         if (isHit) counts = remaining;
         else others = remaining;
         const pending = isHit ? change(row.pending) : row.pending;
-        const piece = { id: row.id + from - row.n0, n0: from, rows: to - from + 1, counts: mine };
+        const piece = { id: pieceId(row, from), n0: from, rows: to - from + 1, counts: mine };
         const { holes: _, ...unbroken } = row;
         this.#store.addBlock({ ...unbroken, ...piece, pending }, bytes);
       }

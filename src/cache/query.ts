@@ -1,10 +1,11 @@
 /** Statements that several questions share. */
 import type { Database } from 'better-sqlite3';
-import { type BlockColumns, decodeBlock } from '../wire/block.ts';
+import type { BlockColumns } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
+import { decodeContent } from './content.ts';
 import type { ledgerOf } from './ledger.ts';
-import { unpack } from './packing.ts';
-import { BLOCK_ROWS_MAX, type BlockRow, type LedgerRow } from './store.ts';
+import { isRolled, openRolled } from './rolled/open.ts';
+import type { BlockRow, LedgerRow } from './store.ts';
 
 /** @returns rows of `sql`, whose columns are what `Row` says. */
 export function all<Row>(db: Database, sql: string, ...args: unknown[]): Row[] {
@@ -41,9 +42,25 @@ export function readColumns(db: Database, row: BlockRow): BlockColumns | undefin
   const stored = storedBlock(db, row.id);
   if (stored === undefined) return undefined;
   try {
-    const columns = decodeBlock(unpack(stored), { rowsMax: BLOCK_ROWS_MAX });
-    return columns.rows === row.rows && columns.chunks[0]?.n0 === row.n0 ? columns : undefined;
+    const content = decodeContent(row, stored);
+    return content.kind === 'readings' ? content.columns : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** As `readColumns`, of a few tags: opens no others where they open alone. Without row numbers that mean anything. */
+export function readTags(db: Database, row: BlockRow, tags: Iterable<number>): BlockColumns[] {
+  if (!holdsReadings(row.class)) return [];
+  const stored = storedBlock(db, row.id);
+  if (!isRolled(stored)) {
+    const columns = stored && readColumns(db, row);
+    return columns === undefined ? [] : [columns];
+  }
+  try {
+    const block = openRolled(stored);
+    return [...tags].flatMap((tag) => block.tag(tag) ?? []);
+  } catch {
+    return [];
   }
 }

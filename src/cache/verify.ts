@@ -1,13 +1,12 @@
 /** Counts a cache again from its blocks, against its directory and its ledger. */
 import type { Database } from 'better-sqlite3';
 import { holdsReadings } from '../wire/classes.ts';
-import { decodeRecords } from '../wire/records.ts';
+import { decodeContent } from './content.ts';
 import { addTo } from './counts.ts';
-import { unpack } from './packing.ts';
 import { all, readColumns, storedBlock } from './query.ts';
 import { differencesOf, type LedgerDifference, targetsOf } from './recount.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
-import { BLOCK_ROWS_MAX, type BlockRow } from './store.ts';
+import type { BlockRow } from './store.ts';
 
 const PAGE = 64;
 
@@ -83,9 +82,8 @@ function recount(db: Database, row: BlockRow, sourceOf: ReadonlyMap<number, numb
 }
 
 function recordsRead(db: Database, row: BlockRow): boolean {
-  const stored = storedBlock(db, row.id);
   try {
-    return stored !== undefined && decodeRecords(unpack(stored), { rowsMax: BLOCK_ROWS_MAX }).length === row.rows;
+    return decodeContent(row, storedBlock(db, row.id)).kind === 'records';
   } catch {
     return false;
   }

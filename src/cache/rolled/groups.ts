@@ -1,0 +1,100 @@
+/** Which blocks become one: pure, from the rows of the journal alone. */
+import { holdsReadings } from '../../wire/classes.ts';
+import { BLOCK_ROWS_MAX, type BlockRow, lastNumber, spanOf } from '../store.ts';
+import { ROLLED_ROWS_MAX } from './layout.ts';
+
+export interface RollUpLimits {
+  /** A block younger than this may still be sent as live, and somebody may be following the tail of the journal. */
+  readonly ageMinMs: number;
+  /** Enough for columns to compress and for a query to skip. */
+  readonly rowsEnough: number;
+  /** Enough after a while, of small blocks: a directory a tag costs little by then. */
+  readonly rowsMin: number;
+  readonly rowsMinAgeMs: number;
+  /** However few rows they have: a block takes a page and a row of the journal. */
+  readonly blocksMin: number;
+  readonly blocksMinAgeMs: number;
+}
+
+export const ROLL_UP_LIMITS: RollUpLimits = {
+  ageMinMs: 30_000,
+  rowsEnough: 32_768,
+  rowsMin: 5_000,
+  rowsMinAgeMs: 120_000,
+  blocksMin: 8,
+  blocksMinAgeMs: 15 * 60_000,
+};
+
+/** Blocks that unset clocks put at the same time to this: as what travels in one section. */
+export const CLOCK_GRAIN_MS = 5;
+/** Blocks this large are left to `rowsEnough`: rolling them sooner would write them more often than it helps. */
+const LARGE_ROWS = 2_500;
+const BLOCKS_MAX = 4096;
+/** As they are stored: what is open at once. */
+const BYTES_MAX = 8_000_000;
+const RECORD_BYTES_MAX = 256 * 1024;
+/** A block goes when its first row is too old: with hours of others, no more. */
+const SPAN_MAX_MS = 4 * 3_600_000;
+
+export class Group {
+  readonly rows: BlockRow[] = [];
+  count = 0;
+  #bytes = 0;
+  #largest = 0;
+
+  get fromId(): number {
+    return this.rows[0]?.id ?? Number.POSITIVE_INFINITY;
+  }
+
+  add(row: BlockRow): void {
+    this.rows.push(row);
+    this.count += row.rows;
+    this.#bytes += row.bytes;
+    this.#largest = Math.max(this.#largest, row.rows);
+  }
+
+  /** @param checkpointId rows of blocks up to here are in the saved windows, later ones will be counted again. */
+  fits(row: BlockRow, checkpointId: number): boolean {
+    const [first, last] = [this.rows[0], this.rows.at(-1)];
+    if (first === undefined || last === undefined) return true;
+    const isReadings = holdsReadings(row.class);
+    return (
+      row.run === first.run &&
+      row.pending === first.pending &&
+      row.n0 === lastNumber(last) + 1 &&
+      row.id <= checkpointId === first.id <= checkpointId &&
+      sameClock(first, row) &&
+      this.rows.length < BLOCKS_MAX &&
+      spanOf(row).to - first.n0 < (isReadings ? ROLLED_ROWS_MAX : BLOCK_ROWS_MAX) &&
+      this.#bytes + row.bytes <= (isReadings ? BYTES_MAX : RECORD_BYTES_MAX)
+    );
+  }
+
+  /** @param ageMs of its first block; infinite for one of an earlier run. */
+  isEnough(ageMs: number, limits: RollUpLimits): boolean {
+    // Each row is written again only with as many others as it was with before.
+    if (this.rows.length < 2 || this.#largest * 2 > this.count) return false;
+    if (this.count >= limits.rowsEnough) return true;
+    const isSmall = this.count < this.rows.length * LARGE_ROWS;
+    return (
+      (isSmall && this.count >= limits.rowsMin && ageMs >= limits.rowsMinAgeMs) ||
+      (this.rows.length >= limits.blocksMin && ageMs >= limits.blocksMinAgeMs)
+    );
+  }
+}
+
+/** Whether a block may become part of another at all. */
+export function isSmallEnough({ rows, class: classNumber, holes }: BlockRow, limits: RollUpLimits): boolean {
+  // Records are counted from n0 on, so there must be no holes between them.
+  if (!holdsReadings(classNumber)) return rows < BLOCK_ROWS_MAX && holes === undefined;
+  return rows < limits.rowsEnough;
+}
+
+function sameClock(a: BlockRow, b: BlockRow): boolean {
+  if (a.synced !== b.synced || b.monoMs - a.monoMs > SPAN_MAX_MS) return false;
+  return a.synced || clockOf(a) === clockOf(b);
+}
+
+function clockOf({ wallMs, monoMs }: BlockRow): number {
+  return Math.round((wallMs - monoMs) / CLOCK_GRAIN_MS);
+}

@@ -1,0 +1,124 @@
+/**
+ * One group of blocks on its way to being one, a step at a time: opened, merged, encoded, and written in one transaction
+ * that takes the others' place. Until then nothing is on disk, and whatever changed one of the blocks meanwhile (an
+ * acknowledgement, a cut, retention) makes the work void.
+ */
+import { type BlockColumns, mergeBlocks } from '../../wire/block.ts';
+import { holdsReadings } from '../../wire/classes.ts';
+import { rangeSet } from '../../wire/ranges.ts';
+import { decodeContent, encodeContent } from '../content.ts';
+import { addTo } from '../counts.ts';
+import type { BlockRow, BlockStore } from '../store.ts';
+import { RolledEncoder } from './encode.ts';
+
+/** In one step: some 10 ms on a small box. */
+const OPENED_ROWS = 8_192;
+const ENCODED_ROWS = 8_192;
+/** Of one block; all of them are numbers in memory while it is merged. */
+const CELLS_MAX = 1_000_000;
+
+export class Rolling {
+  readonly #store: BlockStore;
+  readonly #rows: BlockRow[];
+  readonly #parts: BlockColumns[] = [];
+  readonly #records: object[] = [];
+  readonly #tags = new Set<number>();
+  #chunks = 0;
+  #opened = 0;
+  #encoder: RolledEncoder | undefined;
+  #bytes: Uint8Array | undefined;
+
+  /** @param rows of one run and class, without a gap between their numbers. */
+  constructor(store: BlockStore, rows: readonly BlockRow[]) {
+    this.#store = store;
+    this.#rows = [...rows];
+  }
+
+  get rows(): readonly BlockRow[] {
+    return this.#rows;
+  }
+
+  /** What is left to do but to write it. `unreadable`: the id of a block that is damaged or gone; nothing was done. */
+  step(): 'more' | 'ready' | { readonly unreadable: number } {
+    if (this.#bytes !== undefined) return 'ready';
+    if (this.#encoder !== undefined) {
+      if (!this.#encoder.step(ENCODED_ROWS)) this.#bytes = this.#encoder.finish();
+      return 'more';
+    }
+    if (this.#isOpen()) return this.#merge();
+    for (let rows = 0; rows < OPENED_ROWS && !this.#isOpen(); ) {
+      const row = this.#rows[this.#opened];
+      if (row === undefined) break;
+      if (!this.#open(row)) return { unreadable: row.id };
+      rows += row.rows;
+    }
+    return 'more';
+  }
+
+  #isOpen(): boolean {
+    return this.#opened >= this.#rows.length;
+  }
+
+  #open(row: BlockRow): boolean {
+    try {
+      const content = decodeContent(row, this.#store.block(row.id));
+      if (content.kind === 'records') for (const record of content.records) this.#records.push(record);
+      else this.#take(content.columns);
+      this.#opened++;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Where many tags are rarely read, a block ends before it is nothing but zeros. */
+  #take(columns: BlockColumns): void {
+    for (const { tag } of columns.tags) this.#tags.add(tag);
+    this.#chunks += columns.chunks.length;
+    if (this.#parts.length >= 2 && this.#tags.size * this.#chunks > CELLS_MAX) this.#rows.length = this.#opened;
+    else this.#parts.push(columns);
+  }
+
+  #merge(): 'more' {
+    if (this.#records.length > 0) {
+      this.#bytes = encodeContent({ kind: 'records', n0: this.#rows[0]?.n0 ?? 1, records: this.#records });
+    } else {
+      this.#encoder = new RolledEncoder(mergeBlocks(this.#parts));
+      this.#parts.length = 0;
+    }
+    return 'more';
+  }
+
+  /** Inside a transaction. @returns what the blocks were and are, in bytes; undefined when one of them is not as it was. */
+  write(): { readonly before: number; readonly after: number } | undefined {
+    const [first] = this.#rows;
+    if (first === undefined || this.#bytes === undefined || !this.#rows.every((row) => this.#isAsItWas(row)))
+      return undefined;
+    for (const { id } of this.#rows) this.#store.removeBlock(id);
+    const row = joinedRow(first, this.#rows, this.#bytes.length);
+    this.#store.addBlock(row, this.#bytes);
+    return { before: this.#rows.reduce((sum, { bytes }) => sum + bytes, 0), after: row.bytes };
+  }
+
+  #isAsItWas({ id, n0, rows, pending, bytes }: BlockRow): boolean {
+    const [now] = this.#store.blocks(id, 1);
+    return now?.id === id && now.n0 === n0 && now.rows === rows && now.pending === pending && now.bytes === bytes;
+  }
+}
+
+/** With the stamp of the first: no younger than any row of it. */
+function joinedRow(first: BlockRow, rows: readonly BlockRow[], bytes: number): BlockRow {
+  const counts = new Map<number, number>();
+  for (const row of rows) for (const [source, readings] of row.counts) addTo(counts, source, readings);
+  const { holes: _, ...stamp } = first;
+  const holes = rangeSet(rows.flatMap((row) => row.holes ?? []));
+  return {
+    ...stamp,
+    rows: rows.reduce((sum, row) => sum + row.rows, 0),
+    firstMs: rows.reduce((least, row) => Math.min(least, row.firstMs), first.firstMs),
+    lastMs: rows.reduce((most, row) => Math.max(most, row.lastMs), first.lastMs),
+    counts: holdsReadings(first.class) ? [...counts] : [],
+    bytes,
+    ...(holes.length > 0 && { holes }),
+  };
+}
