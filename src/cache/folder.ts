@@ -1,11 +1,12 @@
 /** Where things are in the cache's folder. */
-import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync } from 'node:fs';
+import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { codeOf, SluiceError } from '../errors.ts';
 
 export const DATABASE_FILE = 'cache.db';
 export const LOCK_FILE = 'lock';
 export const HOLDER_FILE = 'holder';
+const PROBE_FILE = 'probe';
 
 const FOLDER_MODE = 0o700;
 export const FILE_MODE = 0o600;
@@ -17,10 +18,18 @@ function makeFolders(path: string): void {
   mkdirSync(path, { mode: FOLDER_MODE });
 }
 
-/** Whether the file system takes no writes at all, whoever asks: a permission that is missing is something else. */
+/**
+ * Whether the file system takes no writes at all, whoever asks: a permission that is missing is something else. After an
+ * error ext4 refuses writes without being mounted read-only, and access(2) does not know; making a file finds out.
+ */
 export function isReadOnly(path: string): boolean {
+  const isThere = existsSync(path);
+  const probe = join(path, PROBE_FILE);
   try {
-    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+    accessSync(isThere ? path : dirname(path), constants.W_OK);
+    if (!isThere) return false;
+    closeSync(openSync(probe, 'w', FILE_MODE));
+    unlinkSync(probe);
     return false;
   } catch (thrown) {
     return codeOf(thrown) === 'EROFS';

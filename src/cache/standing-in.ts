@@ -12,7 +12,8 @@ import { isReadOnly, readOnly } from './folder.ts';
 import type { AlarmRow, Append, CacheClient, CacheStats, CommitCounts } from './types.ts';
 import { withResolvers } from './uncommitted.ts';
 
-const RETRY_MS = 30_000;
+/** Looking costs one system call; what it finds ends the stand-in and starts the path again. */
+const RETRY_MS = 5_000;
 /** Sources that tell of themselves are bounded, alarms by the tags; a hostile plant shall not grow this. */
 const ALARMS_MAX = 10_000;
 const RUN_BYTES = 16;
