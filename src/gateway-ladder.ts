@@ -38,7 +38,8 @@ export async function followLadder(followers: LadderFollowers): Promise<LadderWa
     hot.slowed(slowdownAt(level), slowable());
     const text = ladderText(state);
     const isUp = level > before;
-    logger[isUp ? 'warn' : 'info']({ from: before, ...state }, text);
+    const { cause, disk, memory, age } = state;
+    logger[isUp ? 'warn' : 'info']({ from: before, to: level, cause, disk, memory, age }, text);
     pipeline.gatewayAlarm(ALARM, level > 0, text, isUp);
   };
   cache.onLadder(step);
