@@ -13,8 +13,15 @@ import { APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION } from './schema.ts';
 
 /** Another process may read; it never holds a lock for long. */
 const BUSY_TIMEOUT_MS = 5000;
-/** 4 MB: what a crash leaves to be replayed, and how much of the card the WAL covers. */
-const CHECKPOINT_PAGES = 1000;
+/**
+ * The least that SQLite takes. A commit changes a handful of pages that every commit changes, a few bytes each: large pages
+ * would be copied into the WAL for them (measured at 500 tags and 1 Hz: 42 B a reading with 512, 51 with 1024, 94 with
+ * 4096). Blocks go into chains of such pages, which costs their writing and reading a few per cent.
+ */
+const PAGE_BYTES = 512;
+const WAL_FRAME_BYTES = PAGE_BYTES + 24;
+/** What a crash leaves to be replayed, and how much of the card the WAL covers. Rolled up within it, small blocks never reach the file. */
+const CHECKPOINT_BYTES = 8_000_000;
 /** A reader that held its snapshot for long lets the WAL grow; afterwards it shrinks to this again. */
 const WAL_BYTES_KEPT = 16_000_000;
 /** better-sqlite3 compiles 16 MB in. Blocks are read once each; the pages that every commit changes are few. */
@@ -44,11 +51,15 @@ export function openDatabase(folder: string): Database.Database {
 }
 
 function prepare(db: Database.Database): void {
+  // Of a file that is made now; one that is there keeps its own.
+  db.pragma(`page_size = ${PAGE_BYTES}`);
   db.pragma('journal_mode = WAL');
   // Said explicitly: better-sqlite3 compiles NORMAL in for WAL, which loses the last commits with the power.
   db.pragma('synchronous = FULL');
-  db.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  db.pragma(`wal_autocheckpoint = ${Math.floor(CHECKPOINT_BYTES / WAL_FRAME_BYTES)}`);
   db.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
+  // Deleted rows are overwritten where their page is written anyway. Whole free pages: `forget/wipe.ts`.
+  db.pragma('secure_delete = FAST');
   db.pragma('temp_store = MEMORY');
   db.pragma(`cache_size = -${PAGE_CACHE_KIB}`);
   checkpoint(db);
