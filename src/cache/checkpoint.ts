@@ -135,7 +135,8 @@ class Written {
       const keys = this.#keys[this.#windows.periods.indexOf(rows.periodMs)];
       const kept = new WindowRows(rows.periodMs);
       for (let row = 0; row < rows.length; row++)
-        if (keys?.has(keyOf(rows, row)) !== true) kept.push(rows.tag[row] as number, rows.numbers, row * WINDOW_NUMBERS);
+        if (keys?.has(keyOf(rows, row)) !== true)
+          kept.push(rows.tag[row] as number, rows.numbers, row * WINDOW_NUMBERS);
       this.#windows.wait([kept], nowMs);
     }
   }

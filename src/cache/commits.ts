@@ -179,7 +179,6 @@ export class Commits {
     this.#lastCommitMs = now.wallMs;
     this.#checkpointReadings += commit.readings;
     if (!checkpoint) return true;
-    this.#parts.windows.written();
     this.#checkpointMs = now.monoMs;
     this.#checkpointReadings = 0;
     return true;

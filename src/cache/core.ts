@@ -54,7 +54,7 @@ import type {
   LadderState,
   Receipt,
 } from './types.ts';
-import type { WindowBook } from './windows/book.ts';
+import { addAll, type WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 
 export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions, KeeperOptions {
@@ -338,6 +338,7 @@ export class CacheCore {
       const { done } = this.commit();
       if (done) {
         this.#store.transaction(() => {
+          addAll(this.#store, this.#windows.flush());
           this.#commits.checkpoint();
           const run = this.runs.closed();
           if (run !== undefined) this.#store.putRun(run);

@@ -1,15 +1,15 @@
 /**
  * Tumbling windows of every tag, several lengths at once. Readings go into the shortest one; when that closes it is merged
  * into the next longer one, and so on. A window closes when a later reading of its tag arrives, or when its end has passed by
- * `CLOSE_AFTER_MS` in the tag's own time: a source may tell of yesterday, or have a clock that was never set. Windows of one reading or none are not written: they would say what raw says.
+ * `CLOSE_AFTER_MS` in the tag's own time: a source may tell of yesterday, or have a clock that was never set. Windows of one
+ * reading or none are not written: they would say what raw says.
  *
- * Time-weighted: a tag has a running area (value × how long it lasted) and covered time; a window's own is what was added
- * between its start and its end. A value lasts until the next one, for `HOLD_MS_MAX` at most; a bad reading ends it.
+ * Time-weighted: a value lasts until the next one, for `HOLD_MS_MAX` at most; a bad reading ends it. Each window adds up its
+ * own time, so that nothing grows with the months; a longer one has that of the shorter ones and of the gaps between them.
  *
- * A reading older than its open window goes into a part of its own, written flagged `LATE`; readers merge the parts. It is
- * not recomputed from raw, because raw lacks what the deadband thinned. (Where the window had one reading in time, that one
- * was not written; the flag says that raw is the better answer.) Many late ones in a row mean that the clock was
- * set back: the open windows are then closed as they are and new ones opened.
+ * A reading older than its open window goes into a part of its own, written at once and flagged; readers merge the parts,
+ * and `repair.ts` counts the window again where raw still has all of it. Many late ones in a row mean that the clock was set
+ * back: the open windows are then closed as they are and new ones opened, as parts while there are rows of that time already.
  */
 import type { SlotKind } from '../../reading.ts';
 import { THINNED } from '../../reading.ts';
@@ -17,27 +17,14 @@ import type { SortedRows } from '../../wire/sort.ts';
 import { asNumbers } from './integers.ts';
 import { LateParts } from './late.ts';
 import { WindowRows } from './rows.ts';
-import { clearWindow, foldBad, foldValue, LATE, mergeWindow, W, WINDOW_NUMBERS } from './window.ts';
+import { NO_SCALE, settleWindow } from './scale.ts';
+import { BAD, HOLD_MS_MAX, LATE_IN_A_ROW_MAX, R, TagTimes } from './tag-times.ts';
+import { clearWindow, FLAG, foldBad, foldValue, mergeChild, W, WINDOW_NUMBERS } from './window.ts';
+
+export { HOLD_MS_MAX } from './tag-times.ts';
 
 /** For readings that are in order but slow to come: polls of slow devices, batches from brokers. */
 const CLOSE_AFTER_MS = 2000;
-/** Five times the longest silence that a healthy tag keeps by default. */
-export const HOLD_MS_MAX = 300_000;
-const LATE_IN_A_ROW_MAX = 64;
-const BAD = 0x40;
-
-/** Positions in a tag's running numbers; readings before `closedMs`, the end of the last closed window, are late. */
-const R = {
-  area: 0,
-  covered: 1,
-  holdMs: 2,
-  holdValue: 3,
-  lateInARow: 4,
-  closedMs: 5,
-  seenMs: 6,
-  arrivedMs: 7,
-} as const;
-export const RUNNING_NUMBERS = 8;
 
 export interface WindowSource {
   readonly timeMs: Float64Array;
@@ -45,12 +32,18 @@ export interface WindowSource {
   readonly quality: Uint8Array;
 }
 
+export interface AccumulatorState {
+  readonly tags: number;
+  readonly levels: readonly Float64Array[];
+  readonly running: Float64Array;
+}
+
 export class WindowAccumulator {
   readonly periods: readonly number[];
   readonly #base: number;
   #capacity = 0;
   #levels: Float64Array[];
-  #running = new Float64Array(0);
+  readonly #times: TagTimes;
   readonly #late = new LateParts();
   #closed: WindowRows[];
   #tags = 0;
@@ -60,6 +53,7 @@ export class WindowAccumulator {
     this.periods = periods;
     this.#base = periods[0] ?? Number.POSITIVE_INFINITY;
     this.#levels = periods.map(() => new Float64Array(0));
+    this.#times = new TagTimes(periods.length);
     this.#closed = periods.map((period) => new WindowRows(period));
   }
 
@@ -77,7 +71,7 @@ export class WindowAccumulator {
       const value =
         kind === 'int64' || kind === 'uint64' ? asNumbers(rows.value, sorted.order, start, end, kind) : rows.value;
       this.#addTag(tag, rows, value, sorted.order, start, end);
-      this.#running[tag * RUNNING_NUMBERS + R.arrivedMs] = nowMs;
+      this.#times.running[this.#times.at(tag) + R.arrivedMs] = nowMs;
     }
   }
 
@@ -85,8 +79,9 @@ export class WindowAccumulator {
     const { timeMs, quality } = rows;
     const base = this.#levels[0] as Float64Array;
     const at = tag * WINDOW_NUMBERS;
-    const running = this.#running;
-    const r = tag * RUNNING_NUMBERS;
+    const times = this.#times;
+    const running = times.running;
+    const r = times.at(tag);
     for (let i = start; i < end; i++) {
       const row = order[i] as number;
       const time = timeMs[row] as number;
@@ -100,61 +95,71 @@ export class WindowAccumulator {
           this.#addLate(tag, time, value[row] as number, q);
           continue;
         }
-        this.#moveTo(tag, time, isLate);
+        if (isLate || !this.#next(tag, r, time)) this.#moveTo(tag, time, isLate);
       }
       running[r + R.lateInARow] = 0;
       running[r + R.seenMs] = time;
-      this.#hold(r, time, value[row] as number, q);
+      if (time < (running[r + R.upTo] as number)) this.#outOfOrder(tag, time);
+      else {
+        times.extend(base, at, r, 0, time);
+        running[r + R.holdMs] = q >= BAD ? Number.NaN : time;
+        running[r + R.holdValue] = value[row] as number;
+      }
       if (q >= BAD) foldBad(base, at);
       else foldValue(base, at, time, value[row] as number, q === 0);
     }
   }
 
-  /** The running area up to `time`, and from there on with the new value. */
-  #hold(r: number, time: number, value: number, q: number): void {
-    const running = this.#running;
-    const held = time - (running[r + R.holdMs] as number);
-    if (held < 0) return; // within the open window, but older than the last: the area is past it
-    if (held > 0) {
-      const lasted = Math.min(held, HOLD_MS_MAX);
-      running[r + R.area] = (running[r + R.area] as number) + (running[r + R.holdValue] as number) * lasted;
-      running[r + R.covered] = (running[r + R.covered] as number) + lasted;
+  /** Its time is past, in every window that is open: what was held there is not known any more. */
+  #outOfOrder(tag: number, time: number): void {
+    const at = tag * WINDOW_NUMBERS;
+    for (const w of this.#levels) {
+      // What it says may have lasted into windows that began later.
+      if ((w[at + W.start] as number) <= time + HOLD_MS_MAX) w[at + W.flags] = (w[at + W.flags] as number) | FLAG.time;
     }
-    running[r + R.holdMs] = q >= BAD ? Number.NaN : time;
-    running[r + R.holdValue] = value;
   }
 
-  #areaAt(r: number, time: number): number {
-    const held = time - (this.#running[r + R.holdMs] as number);
-    const area = this.#running[r + R.area] as number;
-    return held > 0 ? area + (this.#running[r + R.holdValue] as number) * Math.min(held, HOLD_MS_MAX) : area;
-  }
-
-  #coveredAt(r: number, time: number): number {
-    const held = time - (this.#running[r + R.holdMs] as number);
-    const covered = this.#running[r + R.covered] as number;
-    return held > 0 ? covered + Math.min(held, HOLD_MS_MAX) : covered;
+  /** The common case of `#moveTo`: the shortest window ended, the next longer one goes on. @returns whether it is this. */
+  #next(tag: number, r: number, time: number): boolean {
+    const [base, longer] = this.#levels;
+    const at = tag * WINDOW_NUMBERS;
+    if (longer === undefined || base === undefined) return false;
+    const { running } = this.#times;
+    // NaN, no window, makes it false.
+    if (!(time < (longer[at + W.start] as number) + (this.periods[1] as number))) return false;
+    if (!Number.isNaN(base[at + W.start] as number)) this.#close(tag, 0, 0);
+    const from = Math.floor(time / this.#base) * this.#base;
+    this.#times.extend(longer, at, r, 1, from);
+    clearWindow(base, at, from);
+    running[r + R.upTo] = from;
+    if (from < (running[r + R.knownMs] as number)) base[at + W.flags] = FLAG.part | FLAG.time;
+    return true;
   }
 
   /** Closes what ended before `time` (all of it, when the clock was set back) and opens the windows around it. */
   #moveTo(tag: number, time: number, back: boolean): void {
     const at = tag * WINDOW_NUMBERS;
-    const r = tag * RUNNING_NUMBERS;
-    if (back) this.#closeAll(tag, LATE);
-    else this.#closeEnded(tag, time);
+    const r = this.#times.at(tag);
+    const { running } = this.#times;
     if (back) {
-      this.#running[r + R.holdMs] = Number.NaN;
-      this.#running[r + R.closedMs] = Number.NEGATIVE_INFINITY;
-    }
-    for (let level = 0; level < this.periods.length; level++) {
+      this.#closeUpTo(tag, this.periods.length - 1, FLAG.part | FLAG.time);
+      running[r + R.holdMs] = Number.NaN;
+      running[r + R.closedMs] = Number.NEGATIVE_INFINITY;
+    } else this.#closeEnded(tag, time);
+    let level = 0;
+    for (; level < this.periods.length; level++) {
       const w = this.#levels[level] as Float64Array;
       if (!Number.isNaN(w[at + W.start] as number)) break; // longer ones hold this time as well
       const period = this.periods[level] as number;
       const from = Math.floor(time / period) * period;
-      clearWindow(w, at, from, this.#areaAt(r, from), this.#coveredAt(r, from));
-      // Late parts of these very windows may have been written: a part of one reading counts then as well.
-      if (back) w[at + W.flags] = LATE;
+      clearWindow(w, at, from);
+      running[r + R.upTo + level] = from;
+      if (from < (running[r + R.knownMs] as number)) w[at + W.flags] = FLAG.part | FLAG.time;
     }
+    // The gap since the last shorter window in it.
+    const longer = this.#levels[level];
+    if (longer !== undefined && level > 0)
+      this.#times.extend(longer, at, r, level, this.#levels[level - 1]?.[at + W.start] as number);
   }
 
   /** Shortest first: each is merged into the next, which may then end as well. */
@@ -167,8 +172,8 @@ export class WindowAccumulator {
     }
   }
 
-  #closeAll(tag: number, flags: number): void {
-    for (let level = 0; level < this.periods.length; level++) {
+  #closeUpTo(tag: number, highest: number, flags: number): void {
+    for (let level = 0; level <= highest; level++) {
       if (!Number.isNaN(this.#levels[level]?.[tag * WINDOW_NUMBERS + W.start] as number))
         this.#close(tag, level, flags);
     }
@@ -177,20 +182,28 @@ export class WindowAccumulator {
   #close(tag: number, level: number, flags: number): void {
     const w = this.#levels[level] as Float64Array;
     const at = tag * WINDOW_NUMBERS;
-    const r = tag * RUNNING_NUMBERS;
+    const r = this.#times.at(tag);
+    const { running } = this.#times;
     const end = (w[at + W.start] as number) + (this.periods[level] as number);
-    w[at + W.area] = this.#areaAt(r, end) - (w[at + W.area] as number);
-    w[at + W.covered] = this.#coveredAt(r, end) - (w[at + W.covered] as number);
-    if (flags !== 0) w[at + W.flags] = flags;
+    this.#times.extend(w, at, r, level, end);
+    if (flags !== 0) w[at + W.flags] = (w[at + W.flags] as number) | flags;
     const longer = this.#levels[level + 1];
-    if (longer !== undefined && !Number.isNaN(longer[at + W.start] as number)) mergeWindow(longer, at, w, at);
-    if ((w[at + W.total] as number) > 1 || (w[at + W.flags] as number) !== 0) this.#closed[level]?.push(tag, w, at);
+    if (longer !== undefined && !Number.isNaN(longer[at + W.start] as number)) {
+      mergeChild(longer, at, w);
+      running[r + R.upTo + level + 1] = end;
+    }
+    if ((w[at + W.total] as number) > 1 || ((w[at + W.flags] as number) & FLAG.part) !== 0) {
+      running[r + R.scale] = settleWindow(w, at, running[r + R.scale] as number);
+      this.#closed[level]?.push(tag, w, at);
+    }
     w[at + W.start] = Number.NaN;
-    if (level === 0) this.#running[r + R.closedMs] = end;
+    if (level === 0) running[r + R.closedMs] = end;
+    if (end > (running[r + R.knownMs] as number)) running[r + R.knownMs] = end;
   }
 
   /** Longer windows that are still open take it as usual; the others get a part of their own. */
   #addLate(tag: number, time: number, value: number, q: number): void {
+    this.#outOfOrder(tag, time);
     this.periods.forEach((period, level) => {
       const open = this.#levels[level] as Float64Array;
       const at = tag * WINDOW_NUMBERS;
@@ -205,13 +218,13 @@ export class WindowAccumulator {
   /** Closes what has passed in each tag's own time: its last reading's, and what went by since that arrived. */
   closePassed(nowMs: number): void {
     const [shortest] = this.#levels;
+    const { running } = this.#times;
     for (let tag = 0; tag < this.#tags; tag++) {
-      const at = tag * WINDOW_NUMBERS;
-      const r = tag * RUNNING_NUMBERS;
-      const time =
-        (this.#running[r + R.seenMs] as number) + nowMs - (this.#running[r + R.arrivedMs] as number) - CLOSE_AFTER_MS;
-      if (time >= (shortest?.[at + W.start] as number) + this.#base) this.#closeEnded(tag, time);
-      else if (Number.isNaN(shortest?.[at + W.start] as number)) this.#closeLonger(tag, time);
+      const r = this.#times.at(tag);
+      const from = shortest?.[tag * WINDOW_NUMBERS + W.start] as number;
+      const time = (running[r + R.seenMs] as number) + nowMs - (running[r + R.arrivedMs] as number) - CLOSE_AFTER_MS;
+      if (time >= from + this.#base) this.#closeEnded(tag, time);
+      else if (Number.isNaN(from)) this.#closeLonger(tag, time);
     }
   }
 
@@ -234,47 +247,59 @@ export class WindowAccumulator {
     return taken;
   }
 
-  /** Forgets an open window: it was written before. */
-  drop(tag: number, level: number, startMs: number): void {
-    const w = this.#levels[level];
-    const at = tag * WINDOW_NUMBERS;
-    if (w !== undefined && w[at + W.start] === startMs) w[at + W.start] = Number.NaN;
+  isOpen(tag: number, level: number, startMs: number): boolean {
+    return tag < this.#tags && this.#levels[level]?.[tag * WINDOW_NUMBERS + W.start] === startMs;
+  }
+
+  /** The window was written before: closes it, and the shorter ones in it, as that did. */
+  closeWritten(tag: number, level: number, startMs: number): void {
+    if (this.isOpen(tag, level, startMs)) this.#closeUpTo(tag, level, 0);
+  }
+
+  /** Puts flags on every open window of the tags that are meant. */
+  flagOpen(flags: number, isMeant: (tag: number) => boolean): void {
+    for (let tag = 0; tag < this.#tags; tag++) {
+      if (!isMeant(tag)) continue;
+      const at = tag * WINDOW_NUMBERS + W.flags;
+      for (const w of this.#levels) w[at] = (w[at] as number) | flags;
+    }
+  }
+
+  /** As if nothing of the tag had ever come. */
+  forget(tag: number): void {
+    if (tag >= this.#tags) return;
+    for (const w of this.#levels) w[tag * WINDOW_NUMBERS + W.start] = Number.NaN;
+    this.#times.clear(tag, NO_SCALE);
+    this.#late.forget(tag);
   }
 
   /** For a checkpoint: all open windows and running numbers. */
-  state(): { readonly tags: number; readonly levels: readonly Float64Array[]; readonly running: Float64Array } {
+  state(): AccumulatorState {
     const levels = this.#levels.map((w) => w.slice(0, this.#tags * WINDOW_NUMBERS));
-    return { tags: this.#tags, levels, running: this.#running.slice(0, this.#tags * RUNNING_NUMBERS) };
+    return { tags: this.#tags, levels, running: this.#times.running.slice(0, this.#times.at(this.#tags)) };
   }
 
   /** @param nowMs monotonic: what went by while nobody counted does not close anything. */
-  restore(state: ReturnType<WindowAccumulator['state']>, nowMs: number): void {
+  restore(state: AccumulatorState, nowMs: number): void {
     this.#makeRoom(state.tags);
     state.levels.forEach((numbers, level) => {
       this.#levels[level]?.set(numbers);
     });
-    this.#running.set(state.running);
-    for (let tag = 0; tag < state.tags; tag++) this.#running[tag * RUNNING_NUMBERS + R.arrivedMs] = nowMs;
+    this.#times.running.set(state.running);
+    for (let tag = 0; tag < state.tags; tag++) this.#times.running[this.#times.at(tag) + R.arrivedMs] = nowMs;
   }
 
   #makeRoom(tags: number): void {
     this.#tags = Math.max(this.#tags, tags);
     if (tags <= this.#capacity) return;
     const capacity = Math.max(tags, this.#capacity * 2, 64);
-    this.#levels = this.#levels.map((old) => grown(old, capacity * WINDOW_NUMBERS));
-    this.#running = grown(this.#running, capacity * RUNNING_NUMBERS);
-    for (let tag = this.#capacity; tag < capacity; tag++) {
-      for (const w of this.#levels) w[tag * WINDOW_NUMBERS + W.start] = Number.NaN;
-      this.#running.fill(0, tag * RUNNING_NUMBERS, (tag + 1) * RUNNING_NUMBERS);
-      this.#running[tag * RUNNING_NUMBERS + R.holdMs] = Number.NaN;
-      this.#running[tag * RUNNING_NUMBERS + R.closedMs] = Number.NEGATIVE_INFINITY;
-    }
+    this.#levels = this.#levels.map((old) => {
+      const next = new Float64Array(capacity * WINDOW_NUMBERS);
+      next.set(old);
+      for (let tag = this.#capacity; tag < capacity; tag++) next[tag * WINDOW_NUMBERS + W.start] = Number.NaN;
+      return next;
+    });
+    this.#times.grow(this.#capacity, capacity, NO_SCALE);
     this.#capacity = capacity;
   }
-}
-
-function grown(old: Float64Array, length: number): Float64Array<ArrayBuffer> {
-  const next = new Float64Array(length);
-  next.set(old);
-  return next;
 }

@@ -2,29 +2,44 @@
  * Windows on disk, by column:
  *
  *     packed (`packing.ts`): version u8 | body | CRC-32C u32 over all before
- *     body: period ms varint | rows varint | tag u32 × rows | each of `WINDOW_NUMBERS` columns as float64, its bytes by
- *     significance (all first bytes, then all second bytes …), because neighbours differ in the last ones only
+ *     body: period ms varint | rows varint | index of the first start zigzag | length varint × streams | streams
+ *
+ * Rows are by tag and start. Starts are numbers of periods; values are integers on the grid of their tag (`scale.ts`), told
+ * from the window before; of mean and m2 the sums are kept that they follow from. What fits no short form is kept as float64,
+ * transposed: every number comes back bit for bit.
  */
 import { SluiceError } from '../../errors.ts';
+import { Cursor } from '../../wire/block/streams.ts';
 import { ByteReader, ByteWriter } from '../../wire/bytes.ts';
 import { crc32c } from '../../wire/crc32c.ts';
 import { pack, unpack } from '../packing.ts';
+import { type Cursors, STREAMS } from './columns.ts';
+import { WindowsDecoder } from './decode.ts';
+import { WindowsWriter } from './encode.ts';
 import { WindowRows } from './rows.ts';
-import { WINDOW_NUMBERS } from './window.ts';
+import { W, WINDOW_NUMBERS } from './window.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const CRC_BYTES = 4;
-const FLOAT_BYTES = 8;
+/** Of every row at least its mode is there. */
+const ROW_BYTES_MIN = 1;
+
+/** One for the thread: its streams keep their room. */
+const windowsWriter = new WindowsWriter();
 
 export function encodeWindows(rows: WindowRows): Uint8Array {
-  const writer = new ByteWriter(32 + rows.length * (4 + WINDOW_NUMBERS * FLOAT_BYTES));
-  writer.u8(VERSION).varint(rows.periodMs).varint(rows.length);
-  for (let i = 0; i < rows.length; i++) writer.u32(rows.tag[i] ?? 0);
-  const body = writer.bytes(toPlanes(rows.numbers, rows.length)).take();
-  return pack(writer.u32(crc32c(body)).take());
+  const base = windowsWriter.write(rows, sortedRows(rows));
+  const { streams } = windowsWriter;
+  const bytes = STREAMS.reduce((sum, name) => sum + streams[name].length, 0);
+  const writer = new ByteWriter(64 + STREAMS.length * 4 + bytes);
+  writer.u8(VERSION).varint(rows.periodMs).varint(rows.length).zigzag(base);
+  for (const name of STREAMS) writer.varint(streams[name].length);
+  for (const name of STREAMS) writer.bytes(streams[name].bytes.subarray(0, streams[name].length));
+  const body = writer.take();
+  return pack(new ByteWriter(body.length + CRC_BYTES).bytes(body).u32(crc32c(body)).take());
 }
 
-/** @throws windows.damaged, windows.version_unknown (discard) */
+/** Rows by tag and start. @throws windows.damaged, windows.version_unknown, block.…, wire.…, compress.… (discard) */
 export function decodeWindows(stored: Uint8Array): WindowRows {
   const bytes = unpack(stored);
   const end = bytes.length - CRC_BYTES;
@@ -35,34 +50,25 @@ export function decodeWindows(stored: Uint8Array): WindowRows {
   const version = body.u8();
   if (version !== VERSION) throw new SluiceError('windows.version_unknown', 'discard', `windows of version ${version}`);
   const rows = new WindowRows(body.varint());
-  rows.length = body.count(4 + WINDOW_NUMBERS * FLOAT_BYTES, Number.MAX_SAFE_INTEGER);
-  rows.tag = Uint32Array.from({ length: rows.length }, () => body.u32());
-  rows.numbers = fromPlanes(body.bytes(rows.length * WINDOW_NUMBERS * FLOAT_BYTES), rows.length);
+  rows.reserve(body.count(ROW_BYTES_MIN, Number.MAX_SAFE_INTEGER));
+  const base = body.zigzag();
+  const lengths = STREAMS.map(() => body.varint());
+  let at = body.offset;
+  const cursors = STREAMS.map((name, i) => {
+    const length = lengths[i] ?? 0;
+    if (length > end - at) throw new SluiceError('windows.damaged', 'discard', 'a column of windows ends too early');
+    const cursor = new Cursor(bytes, at, at + length);
+    at += length;
+    return [name, cursor] as const;
+  });
+  if (at !== end) throw new SluiceError('windows.damaged', 'discard', 'bytes behind the windows');
+  new WindowsDecoder(Object.fromEntries(cursors) as Cursors, rows.periodMs).read(rows, base); // made of the names
   return rows;
 }
 
-function toPlanes(numbers: Float64Array, rows: number): Uint8Array {
-  const from = new Uint8Array(numbers.buffer, numbers.byteOffset);
-  const out = new Uint8Array(rows * WINDOW_NUMBERS * FLOAT_BYTES);
-  let to = 0;
-  for (let column = 0; column < WINDOW_NUMBERS; column++) {
-    for (let byte = 0; byte < FLOAT_BYTES; byte++) {
-      let at = column * FLOAT_BYTES + byte;
-      for (let row = 0; row < rows; row++, at += WINDOW_NUMBERS * FLOAT_BYTES) out[to++] = from[at] as number; // in bounds
-    }
-  }
-  return out;
-}
-
-function fromPlanes(bytes: Uint8Array, rows: number): Float64Array<ArrayBuffer> {
-  const numbers = new Float64Array(rows * WINDOW_NUMBERS);
-  const out = new Uint8Array(numbers.buffer);
-  let from = 0;
-  for (let column = 0; column < WINDOW_NUMBERS; column++) {
-    for (let byte = 0; byte < FLOAT_BYTES; byte++) {
-      let at = column * FLOAT_BYTES + byte;
-      for (let row = 0; row < rows; row++, at += WINDOW_NUMBERS * FLOAT_BYTES) out[at] = bytes[from++] as number; // in bounds
-    }
-  }
-  return numbers;
+/** By tag and start; rows of one window in the order they came. */
+function sortedRows({ length, tag, numbers }: WindowRows): Uint32Array {
+  const order = Uint32Array.from({ length }, (_, row) => row);
+  const start = (row: number) => numbers[row * WINDOW_NUMBERS + W.start] as number; // in bounds
+  return order.sort((a, b) => (tag[a] as number) - (tag[b] as number) || start(a) - start(b) || a - b);
 }

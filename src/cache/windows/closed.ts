@@ -2,7 +2,7 @@
 import type { TagBook } from '../books.ts';
 import type { ClosedWindows } from '../types.ts';
 import type { WindowRows } from './rows.ts';
-import { LATE, W, WINDOW_NUMBERS } from './window.ts';
+import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
 
 export type Transferable = ArrayBuffer;
 
@@ -20,7 +20,8 @@ export function closedWindows(
 
 function toColumns({ periodMs, length, tag, numbers }: WindowRows, tags: Pick<TagBook, 'indexOf'>): ClosedWindows {
   const shown = Array.from({ length }, (_, row) => row).filter((row) => {
-    return tags.indexOf(tag[row] ?? -1) >= 0 && numbers[row * WINDOW_NUMBERS + W.flags] !== LATE;
+    const flags = numbers[row * WINDOW_NUMBERS + W.flags] ?? 0;
+    return tags.indexOf(tag[row] ?? -1) >= 0 && (flags & FLAG.part) === 0;
   });
   const column = (number: number) => Float64Array.from(shown, (row) => numbers[row * WINDOW_NUMBERS + number] ?? 0);
   const share = (part: number, whole: number) =>

@@ -1,6 +1,6 @@
 /** Parts of windows that were closed already, until they are written with the next commit. */
 import type { WindowRows } from './rows.ts';
-import { clearWindow, LATE, W, WINDOW_NUMBERS } from './window.ts';
+import { emptyWindow, FLAG, W } from './window.ts';
 
 export class LateParts {
   readonly #parts = new Map<string, { readonly level: number; readonly tag: number; readonly window: Float64Array }>();
@@ -9,12 +9,15 @@ export class LateParts {
     const key = `${level} ${tag} ${startMs}`;
     let part = this.#parts.get(key);
     if (part === undefined) {
-      part = { level, tag, window: new Float64Array(WINDOW_NUMBERS) };
-      clearWindow(part.window, 0, startMs, 0, 0);
-      part.window[W.flags] = LATE;
+      part = { level, tag, window: emptyWindow(startMs) };
+      part.window[W.flags] = FLAG.part | FLAG.time;
       this.#parts.set(key, part);
     }
     return part.window;
+  }
+
+  forget(tag: number): void {
+    for (const [key, part] of this.#parts) if (part.tag === tag) this.#parts.delete(key);
   }
 
   moveTo(closed: readonly WindowRows[]): void {

@@ -1,7 +1,7 @@
 /** Stored windows of a tag, their parts put together. */
 import type { Database } from 'better-sqlite3';
 import { decodeWindows } from './block.ts';
-import { clearWindow, exactSum, LATE, mergeWindow, W, WINDOW_NUMBERS } from './window.ts';
+import { emptyWindow, exactSum, FLAG, joinRow, W, WINDOW_NUMBERS } from './window.ts';
 
 const PAGE = 64;
 
@@ -25,8 +25,11 @@ export interface WindowView {
   readonly timeWeightedMean: number;
   /** 0 to 1. */
   readonly good: number;
-  /** Readings came after it was closed: time-weighted mean without them. */
-  readonly late: boolean;
+  /**
+   * What is not exact: `time`, the time-weighted mean, because readings came late and raw no longer tells when; `all`, because
+   * it was counted again after a crash without the readings that the deadband thinned. Undefined: everything is exact.
+   */
+  readonly inexact: 'time' | 'all' | undefined;
 }
 
 /** @param tags all numbers that the tag's name had. In order of time; windows of one reading were not stored. */
@@ -45,18 +48,12 @@ export function readWindows(
       const at = row * WINDOW_NUMBERS;
       const start = numbers[at + W.start] ?? 0;
       if (!wanted.has(tag[row] ?? -1) || start < fromMs || start >= toMs) continue;
-      let window = found.get(start);
-      if (window === undefined) {
-        window = new Float64Array(WINDOW_NUMBERS);
-        clearWindow(window, 0, start, 0, 0);
-        found.set(start, window);
-      }
-      mergeWindow(window, 0, numbers, at);
-      for (const column of [W.area, W.covered]) window[column] = (window[column] ?? 0) + (numbers[at + column] ?? 0);
-      if (numbers[at + W.flags] === LATE) window[W.flags] = LATE;
+      const window = found.get(start) ?? emptyWindow(start);
+      found.set(start, window);
+      joinRow(window, numbers, at);
     }
   }
-  return [...found.values()].map((window) => view(window, periodMs)).sort((a, b) => a.startMs - b.startMs);
+  return [...found.values()].map((window) => windowView(window, periodMs)).sort((a, b) => a.startMs - b.startMs);
 }
 
 function* blocksOf(db: Database, periodMs: number, fromMs: number, toMs: number): Generator<Uint8Array> {
@@ -71,7 +68,12 @@ function* blocksOf(db: Database, periodMs: number, fromMs: number, toMs: number)
   }
 }
 
-function view(w: Float64Array, periodMs: number): WindowView {
+function inexactOf(flags: number): WindowView['inexact'] {
+  if ((flags & FLAG.thin) !== 0) return 'all';
+  return (flags & (FLAG.time | FLAG.part)) !== 0 ? 'time' : undefined;
+}
+
+export function windowView(w: Float64Array, periodMs: number): WindowView {
   const number = (column: number) => w[column] ?? Number.NaN;
   const count = number(W.count);
   const value = (column: number) => (count === 0 ? Number.NaN : number(column));
@@ -90,6 +92,6 @@ function view(w: Float64Array, periodMs: number): WindowView {
     sum: count === 0 ? undefined : exactSum(w, 0),
     timeWeightedMean: number(W.area) / number(W.covered),
     good: number(W.good) / number(W.total),
-    late: number(W.flags) === LATE,
+    inexact: inexactOf(number(W.flags)),
   };
 }

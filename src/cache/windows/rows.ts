@@ -24,6 +24,22 @@ export class WindowRows {
     this.length++;
   }
 
+  /** Room for so many rows, which are then there. */
+  reserve(length: number): void {
+    this.length = length;
+    this.tag = new Uint32Array(length);
+    this.numbers = new Float64Array(length * WINDOW_NUMBERS);
+  }
+
+  without(tags: ReadonlySet<number>): WindowRows {
+    const left = new WindowRows(this.periodMs);
+    for (let row = 0; row < this.length; row++) {
+      const tag = this.tag[row] as number; // in bounds
+      if (!tags.has(tag)) left.push(tag, this.numbers, row * WINDOW_NUMBERS);
+    }
+    return left;
+  }
+
   /** From the start of the first to the end of the last. */
   span(): { fromMs: number; toMs: number } {
     let fromMs = Number.POSITIVE_INFINITY;

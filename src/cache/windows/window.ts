@@ -26,24 +26,46 @@ export const W = {
   sumLow: 13,
   /** Not 0 when a value was no integer, or too large to add exactly. */
   fractions: 14,
-  /** While open: the tag's running area and covered time at the start; closed: of the window itself. */
+  /** Value × ms that it lasted within the window, and the ms that any value lasted. */
   area: 15,
   covered: 16,
-  /** `LATE` for a part that came after its window was closed. */
+  /** Of `FLAG`. */
   flags: 17,
 } as const;
 export const WINDOW_NUMBERS = 18;
-export const LATE = 1;
+
+/** What a row of a window is, and what in it is not exact. Bits. */
+export const FLAG = {
+  /** A part of its window, to be merged with the other rows of it: its readings came after it was closed. */
+  part: 1,
+  /** Readings came out of their order: the time-weighted mean is an estimate, all else is exact. */
+  time: 2,
+  /** Takes the place of every row of its window that was written before. */
+  whole: 4,
+  /** Counted again after a crash, from a journal without what the deadband thinned: nothing is sure but that it happened. */
+  thin: 8,
+} as const;
+export const FLAGS_MASK = 15;
 
 const TWO_POW_32 = 0x1_0000_0000;
 /** Beyond it the lower half of the sum is carried over; both halves stay exact. */
 const SUM_LOW_MAX = 2 ** 52;
 
-export function clearWindow(w: Float64Array, at: number, startMs: number, area: number, covered: number): void {
-  w.fill(0, at, at + WINDOW_NUMBERS);
+export function clearWindow(w: Float64Array, at: number, startMs: number): void {
+  // A loop: `fill` costs more than it saves on so few.
+  for (let i = at + W.count, end = at + WINDOW_NUMBERS; i < end; i++) w[i] = 0;
   w[at + W.start] = startMs;
-  w[at + W.area] = area;
-  w[at + W.covered] = covered;
+}
+
+/** The window of the rows that were read, one after another in the order they were written. */
+export function joinRow(window: Float64Array, numbers: Float64Array, at: number): void {
+  const flags = numbers[at + W.flags] as number; // in bounds
+  if ((flags & FLAG.whole) !== 0) clearWindow(window, 0, numbers[at + W.start] as number);
+  const known = window[W.flags] as number;
+  mergeWindow(window, 0, numbers, at);
+  window[W.area] = (window[W.area] as number) + (numbers[at + W.area] as number);
+  window[W.covered] = (window[W.covered] as number) + (numbers[at + W.covered] as number);
+  window[W.flags] = known | flags;
 }
 
 /** Adds one value that is not bad. In bounds by construction, so `as number` only drops an `undefined` that cannot be. */
@@ -84,12 +106,20 @@ export function foldBad(w: Float64Array, at: number): void {
 }
 
 function addExactly(w: Float64Array, at: number, value: number): void {
-  if (!Number.isInteger(value) || value > SUM_LOW_MAX || value < -SUM_LOW_MAX) {
-    w[at + W.fractions] = 1;
+  if ((w[at + W.fractions] as number) !== 0) return;
+  if (Math.floor(value) !== value || value > SUM_LOW_MAX || value < -SUM_LOW_MAX) {
+    noSum(w, at);
     return;
   }
   w[at + W.sumLow] = (w[at + W.sumLow] as number) + value;
   carry(w, at);
+}
+
+/** What was added until then says nothing any more. */
+function noSum(w: Float64Array, at: number): void {
+  w[at + W.fractions] = 1;
+  w[at + W.sumHigh] = 0;
+  w[at + W.sumLow] = 0;
 }
 
 function carry(w: Float64Array, at: number): void {
@@ -113,10 +143,12 @@ export function mergeWindow(w: Float64Array, at: number, b: Float64Array, from: 
   w[at + W.total] = (w[at + W.total] as number) + (b[from + W.total] as number);
   w[at + W.good] = (w[at + W.good] as number) + (b[from + W.good] as number);
   if (added === 0) return;
-  w[at + W.fractions] = Math.max(w[at + W.fractions] as number, b[from + W.fractions] as number);
-  w[at + W.sumHigh] = (w[at + W.sumHigh] as number) + (b[from + W.sumHigh] as number);
-  w[at + W.sumLow] = (w[at + W.sumLow] as number) + (b[from + W.sumLow] as number);
-  carry(w, at);
+  if ((w[at + W.fractions] as number) !== 0 || (b[from + W.fractions] as number) !== 0) noSum(w, at);
+  else {
+    w[at + W.sumHigh] = (w[at + W.sumHigh] as number) + (b[from + W.sumHigh] as number);
+    w[at + W.sumLow] = (w[at + W.sumLow] as number) + (b[from + W.sumLow] as number);
+    carry(w, at);
+  }
   w[at + W.count] = had + added;
   if (had === 0) {
     for (let i = W.mean; i <= W.lastMs; i++) w[at + i] = b[from + i] as number;
@@ -136,4 +168,21 @@ export function mergeWindow(w: Float64Array, at: number, b: Float64Array, from: 
     w[at + W.last] = b[from + W.last] as number;
     w[at + W.lastMs] = b[from + W.lastMs] as number;
   }
+}
+
+/** Whatever a shorter window that ends says, into the longer one around it. */
+export function mergeChild(longer: Float64Array, at: number, w: Float64Array): void {
+  if ((w[at + W.total] as number) > 1) mergeWindow(longer, at, w, at);
+  else if ((w[at + W.count] as number) === 0) {
+    longer[at + W.total] = (longer[at + W.total] as number) + (w[at + W.total] as number);
+  } else foldValue(longer, at, w[at + W.firstMs] as number, w[at + W.first] as number, w[at + W.good] === 1);
+  longer[at + W.area] = (longer[at + W.area] as number) + (w[at + W.area] as number);
+  longer[at + W.covered] = (longer[at + W.covered] as number) + (w[at + W.covered] as number);
+  longer[at + W.flags] = (longer[at + W.flags] as number) | ((w[at + W.flags] as number) & (FLAG.time | FLAG.thin));
+}
+
+export function emptyWindow(startMs: number): Float64Array<ArrayBuffer> {
+  const window = new Float64Array(WINDOW_NUMBERS);
+  clearWindow(window, 0, startMs);
+  return window;
 }

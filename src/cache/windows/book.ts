@@ -1,0 +1,113 @@
+/**
+ * The windows of a cache: those that are open, those that were closed and wait to be written, and those to be counted again.
+ *
+ * What closed is written together, `WRITE_AFTER_MS` after the first of it: six windows of a tag side by side take less room
+ * than one each in six blocks, and fewer pages are written. A crash loses none: what waited is in the checkpoint, or is counted
+ * again from the journal, which holds every reading since. Late parts are never held back: at every commit either all rows of
+ * a window are on disk, or it has none but the one that waits.
+ */
+import type { SlotKind } from '../../reading.ts';
+import type { SortedRows } from '../../wire/sort.ts';
+import type { BlockStore, WindowBlock } from '../store.ts';
+import { type AccumulatorState, WindowAccumulator, type WindowSource } from './accumulate.ts';
+import { decodeWindows, encodeWindows } from './block.ts';
+import { RepairQueue, type RepairState } from './repair-queue.ts';
+import { WindowRows } from './rows.ts';
+import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
+
+const WRITE_AFTER_MS = 60_000;
+/** Of one length. At full speed a commit closes as many. */
+const ROWS_WAITING_MAX = 10_000;
+
+export type NewWindows = Omit<WindowBlock, 'id'>;
+
+export interface WindowsState {
+  readonly open: AccumulatorState;
+  readonly repairs: RepairState;
+  /** Blocks of those that were not written yet. */
+  readonly waiting: readonly Uint8Array[];
+}
+
+export class WindowBook {
+  readonly open: WindowAccumulator;
+  readonly repairs = new RepairQueue();
+  #waiting: WindowRows[];
+  #sinceMs: number | undefined;
+
+  constructor(periods: readonly number[]) {
+    this.open = new WindowAccumulator(periods);
+    this.#waiting = periods.map((period) => new WindowRows(period));
+  }
+
+  get periods(): readonly number[] {
+    return this.open.periods;
+  }
+
+  add(rows: WindowSource, sorted: SortedRows, kindOf: (tag: number) => SlotKind, nowMs: number): void {
+    this.open.add(rows, sorted, kindOf, nowMs);
+  }
+
+  /** Closes what has passed. @returns all that closed since the last call, and what is to be written with this commit. */
+  take(nowMs: number): { readonly closed: WindowRows[]; readonly blocks: NewWindows[] } {
+    this.open.closePassed(nowMs);
+    const closed = this.open.take();
+    const hasParts = this.wait(closed, nowMs);
+    const isLong = this.#waiting.some(({ length }) => length >= ROWS_WAITING_MAX);
+    if (!hasParts && !isLong && !(nowMs - (this.#sinceMs ?? nowMs) >= WRITE_AFTER_MS)) return { closed, blocks: [] };
+    return { closed, blocks: this.flush() };
+  }
+
+  /** @returns whether there are parts of windows that were written before. */
+  wait(closed: readonly WindowRows[], nowMs: number): boolean {
+    let hasParts = false;
+    for (const rows of closed) {
+      const waiting = this.#waiting[this.periods.indexOf(rows.periodMs)];
+      if (waiting === undefined) continue;
+      this.#sinceMs ??= nowMs;
+      for (let row = 0; row < rows.length; row++) {
+        const at = row * WINDOW_NUMBERS;
+        const flags = rows.numbers[at + W.flags] as number; // in bounds
+        waiting.push(rows.tag[row] as number, rows.numbers, at);
+        if ((flags & FLAG.part) !== 0) hasParts = true;
+      }
+      this.repairs.note(rows, nowMs);
+    }
+    return hasParts;
+  }
+
+  /** What waits, as it is written; from here on it is the caller's. */
+  flush(): NewWindows[] {
+    const blocks = this.#waiting.filter(({ length }) => length > 0).map(newWindows);
+    this.#waiting = this.#waiting.map((rows) => (rows.length > 0 ? new WindowRows(rows.periodMs) : rows));
+    this.#sinceMs = undefined;
+    return blocks;
+  }
+
+  /** As if nothing of the tag had ever come. Of what was written before, `forget/windows-step.ts`. */
+  forget(tag: number): void {
+    this.open.forget(tag);
+    this.#waiting = this.#waiting.map((rows) => rows.without(new Set([tag])));
+    this.repairs.forget(tag);
+  }
+
+  state(): WindowsState {
+    const waiting = this.#waiting.filter(({ length }) => length > 0).map(encodeWindows);
+    return { open: this.open.state(), repairs: this.repairs.state(), waiting };
+  }
+
+  /** @returns the rows that waited: some may have been written since. */
+  restore({ open, repairs, waiting }: WindowsState, nowMs: number): WindowRows[] {
+    this.open.restore(open, nowMs);
+    this.repairs.restore(repairs, nowMs);
+    return waiting.map(decodeWindows);
+  }
+}
+
+export function newWindows(rows: WindowRows): NewWindows {
+  return { periodMs: rows.periodMs, ...rows.span(), rows: rows.length, block: encodeWindows(rows) };
+}
+
+/** Inside a transaction. */
+export function addAll(store: BlockStore, blocks: readonly NewWindows[]): void {
+  for (const block of blocks) store.addWindows(block);
+}
