@@ -164,7 +164,7 @@ export class Commits {
     const isLast = this.#prepared.length === 1;
     const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
     const { room, retention } = this.#parts;
-    if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin : 0) && bytes > 0) return false;
+    if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin(now.monoMs) : 0) && bytes > 0) return false;
     this.#parts.store.transaction(() => {
       if (!waiting.isFrontWritten) writeFront(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
       writeReadings(this.#parts.store, commit, this.#parts.tags);

@@ -55,9 +55,9 @@ export class Room {
     return this.#ofDisk() < this.#options.bytesMax;
   }
 
-  /** What of the limit readings must leave. */
-  get margin(): number {
-    return this.#options.bytesMax * MARGIN_SHARE;
+  /** What of the limit readings must leave. @param nowMs monotonic */
+  margin(nowMs: number): number {
+    return this.limit(nowMs) * MARGIN_SHARE;
   }
 
   /** Before a transaction that must not fail for want of room, and every few seconds: holds the ballast or lets it go. */
