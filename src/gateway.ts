@@ -2,7 +2,7 @@
  * The gateway, top to bottom: cache, uplink, HMI, pipeline, ingest. Readings flow the other way round, from ingest to the
  * cloud; the acknowledgement is the only thing that comes back.
  */
-import { type CacheClient, HotTable } from './cache/index.ts';
+import { type CacheClient, type ForgetDone, HotTable } from './cache/index.ts';
 import type { Config } from './config/load.ts';
 import { followLadder } from './gateway-ladder.ts';
 import { type OpenCache, tellStorage, whileReadOnly } from './gateway-read-only.ts';
@@ -56,7 +56,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     return stage;
   };
   // What earlier parts ask of later ones: alarms of the uplink, what a panel acknowledges, how the sources are.
-  const late: { pipeline?: Pipeline; ingest?: Ingest } = {};
+  const late: { pipeline?: Pipeline; ingest?: Ingest; forgotten?: (done: ForgetDone) => void } = {};
   let end: End;
   try {
     // Built from the cloud backwards: nothing may flow before it has somewhere to go.
@@ -65,10 +65,17 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
       version,
       targets: [{ name: CLOUD_TARGET, required: keys !== undefined, dormant: keys === undefined }],
       ...(keys === undefined ? {} : { device: keys.device }),
+      onForgotten: (done) => late.forgotten?.(done),
     });
     started('the cache', { stop: () => cache.close() });
     const { readOnly } = await cache.stats();
     const hot = started('the last values', await keepHot(config, cache, clock)).table;
+    late.forgotten = ({ report, ids }) => {
+      logger.warn({ forgotten: report }, `forgotten for ${report.by}: all readings of ${report.tag} on this disk`);
+      hot.forget(ids);
+      // One that was saved meanwhile may have the value.
+      cache.saveHot(hot.save());
+    };
     const registry = new TagRegistry(config.pipeline.tagsMax, (tag) => {
       cache.registerTag(tag);
       hot.register(tag);

@@ -6,6 +6,7 @@ import type { CacheConfig } from '../config/cache.ts';
 import { SluiceError } from '../errors.ts';
 import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
 import { readAtRestKeys } from './at-rest-key.ts';
+import type { ForgetDone } from './forget/forgetting.ts';
 import { bytesOf, isUrgent, Outbox } from './outbox.ts';
 import {
   type Call,
@@ -41,6 +42,8 @@ export interface CacheOptions {
   readonly targets: readonly TargetConfig[];
   /** Signs batches; without it nothing is cut. */
   readonly device?: DeviceKey;
+  /** A tag was forgotten: `sluice forget` asked for it, here or before a restart. */
+  readonly onForgotten?: (done: ForgetDone) => void;
 }
 
 const CLOSED = 'the cache has stopped';
@@ -63,6 +66,9 @@ export async function openCache(config: CacheConfig, options: CacheOptions): Pro
   };
   const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB };
   const worker = new Worker(workerFile(), { workerData, name: 'cache', resourceLimits });
+  worker.on('message', (message: FromWorker) => {
+    if (message.type === 'forgotten') options.onForgotten?.(message.done);
+  });
   const client = new Client(worker, config.uncommittedBytesMax);
   await client.ready;
   return client;

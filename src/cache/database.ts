@@ -1,7 +1,7 @@
 /**
  * Opens the cache's file for writing. Order matters: look at the schema version before anything is touched, then WAL and
- * FULL, then a checkpoint that must succeed (after a failed fsync, pages that look clean may never have reached the
- * disk; rewriting all of them is the only way to know), then the migrations.
+ * FULL, then a checkpoint, then the migrations. After a failed fsync the checkpoint must succeed: pages that look clean may
+ * never have reached the disk; rewriting all of them is the only way to know.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,8 @@ import { APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION } from './schema.ts';
 
 /** Another process may read; it never holds a lock for long. */
 const BUSY_TIMEOUT_MS = 5000;
+/** For a checkpoint that only tidies up: nobody waits for a reader. */
+const READER_TIMEOUT_MS = 200;
 /**
  * The least that SQLite takes. A commit changes a handful of pages that every commit changes, a few bytes each: large pages
  * would be copied into the WAL for them (measured at 500 tags and 1 Hz: 42 B a reading with 512, 51 with 1024, 94 with
@@ -34,15 +36,18 @@ const MAGIC = 'SQLite format 3\0';
 /** No release will count so far: a number beyond is a damaged one. */
 const VERSION_MAX = SCHEMA_VERSION + 1000;
 
-/** @throws cache.newer (stop, file untouched), cache.corrupt, cache.disk (stop) */
-export function openDatabase(folder: string): Database.Database {
+/**
+ * @param mustCheckpoint or a reader that keeps its snapshot may stand in the way of it: then it is made up for later.
+ * @throws cache.newer (stop, file untouched), cache.corrupt, cache.disk, cache.busy_reader (stop)
+ */
+export function openDatabase(folder: string, mustCheckpoint = true): Database.Database {
   const file = join(folder, DATABASE_FILE);
   requireKnown(versionInHeader(file));
   let db: Database.Database | undefined;
   try {
     db = new Database(file, { timeout: BUSY_TIMEOUT_MS });
     requireKnown(Number(db.pragma('user_version', { simple: true })));
-    prepare(db);
+    prepare(db, mustCheckpoint);
     return db;
   } catch (thrown) {
     db?.close();
@@ -50,7 +55,7 @@ export function openDatabase(folder: string): Database.Database {
   }
 }
 
-function prepare(db: Database.Database): void {
+function prepare(db: Database.Database, mustCheckpoint: boolean): void {
   // Of a file that is made now; one that is there keeps its own.
   db.pragma(`page_size = ${PAGE_BYTES}`);
   db.pragma('journal_mode = WAL');
@@ -62,12 +67,15 @@ function prepare(db: Database.Database): void {
   db.pragma('secure_delete = FAST');
   db.pragma('temp_store = MEMORY');
   db.pragma(`cache_size = -${PAGE_CACHE_KIB}`);
-  checkpoint(db);
+  checkpoint(db, mustCheckpoint);
   migrate(db);
 }
 
-function checkpoint(db: Database.Database): void {
+function checkpoint(db: Database.Database, isRequired: boolean): void {
+  if (!isRequired) db.pragma(`busy_timeout = ${READER_TIMEOUT_MS}`);
   const [result] = db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number; log: number; checkpointed: number }[]; // its one row
+  db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  if (!isRequired) return;
   // A reader keeps the WAL from being cut off; what counts is that every page of it is in the file and synced.
   if (result?.busy === 0 || (result !== undefined && result.log === result.checkpointed)) return;
   throw new SluiceError(

@@ -75,6 +75,18 @@ export class HotTable {
     this.#restore(index);
   }
 
+  /** As if no reading of these had ever come. @param ids of tags, 32 hex digits each */
+  forget(ids: readonly string[]): void {
+    for (const id of ids) {
+      this.#saved?.rows.delete(id);
+      const index = this.#byId.get(id);
+      if (index === undefined) continue;
+      this.#staleAtMs[index] = Number.NaN;
+      this.#value[index] = 0;
+      this.#texts[index] = undefined;
+    }
+  }
+
   get size(): number {
     return this.#tags.length;
   }

@@ -2,6 +2,9 @@
 export type { AtRestKeys } from './at-rest.ts';
 export { atRestKeyFaults, makeAtRestKey, readAtRestKeyFile, readAtRestKeys } from './at-rest-key.ts';
 export { type CacheOptions, openCache } from './client.ts';
+export type { ForgetReport, ForgetRequest } from './forget/audit.ts';
+export type { ForgetDone } from './forget/forgetting.ts';
+export { postForget } from './forget/spool.ts';
 export { HotTable, type HotValue } from './hot.ts';
 export { type CacheHolder, cacheHolder } from './lock.ts';
 export type { PendingView, ReadingView, RunView, TailPlace, VerifyReport, WindowView } from './reader.ts';

@@ -4,6 +4,7 @@ import type { CacheConfig } from '../config/cache.ts';
 import { asError, codeOf, isSluiceError, type Recovery, SluiceError } from '../errors.ts';
 import type { AtRestKeys } from './at-rest.ts';
 import type { CacheCore } from './core.ts';
+import type { ForgetDone } from './forget/forgetting.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { TargetConfig } from './targets.ts';
 import type { Append, CacheTag, ClosedWindows, LadderState } from './types.ts';
@@ -69,6 +70,7 @@ export type FromWorker =
       readonly damage: readonly DamageNote[];
     }
   | { readonly type: 'committed'; readonly seq: number }
+  | { readonly type: 'forgotten'; readonly done: ForgetDone }
   | { readonly type: 'windows'; readonly windows: readonly ClosedWindows[] }
   | { readonly type: 'ladder'; readonly state: LadderState }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }

@@ -8,6 +8,7 @@ import type { AlarmRow } from '../wire/control.ts';
 import { ContentDigest, type TagDigest } from '../wire/digest.ts';
 import { parseTagContent } from '../wire/tag.ts';
 import type { AtRestKeys } from './at-rest.ts';
+import { type ForgetReport, forgetReports } from './forget/audit.ts';
 import { ledgerOf } from './ledger.ts';
 import { all, ledgerRows, metaOf, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
@@ -78,6 +79,8 @@ export interface CacheReader {
   wear(endurance?: number): WearStats | undefined;
   /** Newest first. */
   deadLetters(limit: number): DeadLetter[];
+  /** What was forgotten for whom, oldest first, and what is under way. */
+  forgotten(): ForgetReport[];
   /** Content of all journaled readings by tag name, independent of their order. */
   digest(): Map<string, TagDigest>;
   close(): void;
@@ -119,6 +122,7 @@ export function readCache(path: string, keys?: () => AtRestKeys): CacheReader {
           FROM dead_letters ORDER BY id DESC LIMIT ?`,
         limit,
       ),
+    forgotten: () => forgetReports(all<{ row: string }>(db, 'SELECT row FROM audit ORDER BY at_ms, id')),
     digest: () => readings.digest(),
     close,
   };

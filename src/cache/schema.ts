@@ -50,6 +50,9 @@ const FIRST = `
     source TEXT NOT NULL, packet_id INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (source, packet_id)
   ) WITHOUT ROWID;
   CREATE TABLE alarms (id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE audit (id TEXT PRIMARY KEY, at_ms REAL NOT NULL, row TEXT NOT NULL) WITHOUT ROWID;
+  -- Zeros over free pages, while a tag is being forgotten.
+  CREATE TABLE wiping (id INTEGER PRIMARY KEY, zeros BLOB NOT NULL);
 `;
 
 export const MIGRATIONS: readonly string[] = [FIRST];

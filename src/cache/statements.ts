@@ -61,6 +61,13 @@ const SQL = {
   lastDeadLetterId: 'SELECT max(id) AS id FROM dead_letters',
   trimDeadLetters:
     'DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters ORDER BY id DESC LIMIT -1 OFFSET ?)',
+  removeDeadLetters: 'DELETE FROM dead_letters WHERE subject = ?',
+  removeDamaged: 'DELETE FROM damaged',
+  putWindows: 'UPDATE windows SET from_ms = ?, to_ms = ?, rows = ?, block = ? WHERE id = ?',
+  removeWindowsById: 'DELETE FROM windows WHERE id = ?',
+  audit: 'SELECT row FROM audit ORDER BY at_ms, id',
+  putAudit: 'INSERT INTO audit VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET row = excluded.row',
+  trimAudit: 'DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY at_ms DESC, id DESC LIMIT -1 OFFSET ?)',
   receipts: 'SELECT source, packet_id AS packetId, digest FROM receipts WHERE source = ?',
   addReceipt: 'INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)',
   removeReceipt: 'DELETE FROM receipts WHERE source = ? AND packet_id = ?',

@@ -4,6 +4,7 @@ import type { ClassNumber } from '../wire/classes.ts';
 import { type AtRestKeys, kidOn, NO_KEYS, type Sealer } from './at-rest.ts';
 import { openSealer } from './at-rest-store.ts';
 import { diskError } from './disk-error.ts';
+import { Wipe } from './forget/wipe.ts';
 import { blockRow, type JournalRecord, storedHoles } from './rows.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type {
@@ -26,6 +27,7 @@ export class SqliteStore implements BlockStore {
   readonly #db: Database.Database;
   readonly #sql: Statements;
   readonly #sealer: Sealer;
+  readonly #wipe: Wipe;
   #lastLetterId: number;
 
   /**
@@ -36,6 +38,7 @@ export class SqliteStore implements BlockStore {
     this.#db = db;
     this.#sql = prepareStatements(db);
     this.#sealer = openSealer(db, keys);
+    this.#wipe = new Wipe(db);
     this.#lastLetterId = (this.#sql.lastDeadLetterId.get() as { id: number | null }).id ?? 0;
   }
 
@@ -199,6 +202,32 @@ export class SqliteStore implements BlockStore {
     const content = this.#sealer.seal('dead_letters', id, original);
     this.#sql.addDeadLetter.run(id, atMs, source, subject, reason, content, this.#sealer.kid === undefined ? 0 : 1);
   }
+  putWindows({ id, fromMs, toMs, rows, block }: WindowBlock): void {
+    if (rows === 0) this.#sql.removeWindowsById.run(id);
+    else this.#sql.putWindows.run(fromMs, toMs, rows, block, id);
+  }
+  removeDeadLetters(subject: string): number {
+    return this.#sql.removeDeadLetters.run(subject).changes;
+  }
+  removeDamaged(): number {
+    return this.#sql.removeDamaged.run().changes;
+  }
+  audit(): string[] {
+    return (this.#sql.audit.all() as { row: string }[]).map(({ row }) => row);
+  }
+  putAudit(id: string, atMs: number, row: string): void {
+    this.#sql.putAudit.run(id, atMs, row);
+  }
+  trimAudit(keep: number): void {
+    this.#sql.trimAudit.run(keep);
+  }
+  wipeStep(): 'more' | 'busy' | 'done' {
+    try {
+      return this.#wipe.step();
+    } catch (thrown) {
+      throw diskError(thrown);
+    }
+  }
   trimDeadLetters(keep: number): number {
     return this.#sql.trimDeadLetters.run(keep).changes;
   }
@@ -222,7 +251,7 @@ export class SqliteStore implements BlockStore {
 
   bytesUsed(): number {
     const pragma = (name: string) => Number(this.#db.pragma(name, { simple: true }));
-    return (pragma('page_count') - pragma('freelist_count')) * pragma('page_size');
+    return (pragma('page_count') - pragma('freelist_count') - this.#wipe.pages) * pragma('page_size');
   }
   totals() {
     return this.#sql.totals.get() as ReturnType<BlockStore['totals']>; // the statement's columns

@@ -1,17 +1,20 @@
 /** The cache's thread: opens the store, commits by the clock, does what it is asked. Everything else is in `core.ts`. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { codeOf } from '../errors.ts';
 import { systemClock, type Timer } from '../runtime/clock.ts';
 import { parseDeviceKey } from '../wire/keys.ts';
+import { Background } from './background.ts';
 import { bootClock, bootId } from './boot.ts';
 import { CacheCore } from './core.ts';
 import { isReadOnly, makeFolder, readOnly } from './folder.ts';
+import { ForgetDesk } from './forget/desk.ts';
 import { BallastFile, ballastBytes } from './ladder/ballast.ts';
 import { diskOf } from './ladder/room.ts';
 import { lockFolder } from './lock.ts';
 import { type Closed, errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
 import type { DamageNote } from './recover/notes.ts';
 import { isSuspicious, openingReason, openRecovering } from './recover/open.ts';
-import { clearSuspect, markSuspect } from './recover/suspect.ts';
+import { clearSuspect, markSuspect, markUnsynced } from './recover/suspect.ts';
 import { SqliteStore } from './store-sqlite.ts';
 import type { CacheStats, LadderState } from './types.ts';
 import { processWritten, Wear } from './wear.ts';
@@ -37,7 +40,8 @@ class CacheWorker {
   #timer: { timer: Timer; dueMs: number } | undefined;
   #lastCommitMs = Number.NEGATIVE_INFINITY;
   #watchWindows = false;
-  #relieving: Timer | undefined;
+  readonly #background: Background;
+  readonly #forgetDesk: ForgetDesk;
 
   constructor({ config, targets, keys, device, version, reason }: WorkerOptions) {
     this.#folder = config.path;
@@ -80,6 +84,17 @@ class CacheWorker {
       lock.release();
       throw thrown;
     }
+    const { core } = this;
+    const steps = [{ urgent: true, step: () => core.ladderStep() }, { step: () => core.rollUp() }];
+    // Nobody waits for its answer: as a commit by the clock, what it throws is the end.
+    this.#background = new Background(systemClock, steps, fail);
+    this.#forgetDesk = new ForgetDesk({
+      folder: config.path,
+      forgetting: this.core.forgetting,
+      clock: systemClock,
+      commit: () => this.#commit(),
+      onDone: (done) => post({ type: 'forgotten', done }),
+    });
   }
 
   receive(message: ToWorker): void {
@@ -137,19 +152,10 @@ class CacheWorker {
     if (done) post({ type: 'committed', seq: this.#seq });
     // The ladder looks again although nothing comes: it has to find its way down.
     if (!done || this.core.ladder.level > 0) this.#schedule(this.#lastCommitMs + this.#commitIntervalMs);
-    this.#relieve();
+    this.#background.wake();
     if (!this.#watchWindows || windows.length === 0) return;
     const { columns, transfer } = closedWindows(windows, this.core.tags);
     post({ type: 'windows', windows: columns }, transfer);
-  }
-
-  /** One step of making room at a time: whoever asks something comes in between. */
-  #relieve(): void {
-    if (this.#relieving !== undefined) return;
-    this.#relieving = systemClock.after(0, () => {
-      this.#relieving = undefined;
-      if (this.core.ladderStep()) this.#relieve();
-    });
   }
 
   #call({ call, args }: Extract<ToWorker, { type: 'call' }>): unknown {
@@ -173,7 +179,8 @@ class CacheWorker {
 
   #close(id: number): void {
     this.#timer?.timer.cancel();
-    this.#relieving?.cancel();
+    this.#background.stop();
+    this.#forgetDesk.stop();
     this.#answer(id, () => {
       const done = this.core.close();
       clearSuspect(this.#folder);
@@ -196,6 +203,7 @@ function fail(thrown: unknown): void {
   const { path } = options.config;
   const isStopped = isReadOnly(path);
   if (!isStopped && isSuspicious(thrown)) markSuspect(path);
+  if (codeOf(thrown) === 'cache.disk') markUnsynced(path);
   post({ type: 'failed', error: errorFacts(isStopped ? readOnly(path, thrown) : thrown) });
   port?.close();
 }

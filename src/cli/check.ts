@@ -1,6 +1,7 @@
 import { drivers } from '../../drivers/index.ts';
 import { type Finding, formatFinding } from '../config/findings.ts';
 import { jsonSchema } from '../config/json-schema.ts';
+import type { Config } from '../config/load.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import type { Output } from './output.ts';
 import { usableConfig } from './usable-config.ts';
@@ -29,8 +30,9 @@ export async function check(options: CheckCommand, output: Output): Promise<Exit
     groups: source.prepared.groups.length,
     tags: source.prepared.groups.reduce((sum, group) => sum + group.tags.length, 0),
   }));
+  const notes = notesOn(config);
   if (options.json === true) {
-    output.json({ ok: true, gateway: config.gateway.id, sources: facts, uplink: config.uplink?.url ?? null });
+    output.json({ ok: true, gateway: config.gateway.id, sources: facts, uplink: config.uplink?.url ?? null, notes });
     return Exit.fine;
   }
   output.line(`${options.config} is fine: gateway ${config.gateway.id}, ${facts.length} sources`);
@@ -40,7 +42,16 @@ export async function check(options: CheckCommand, output: Output): Promise<Exit
   output.line(
     config.uplink === undefined ? '  no uplink: readings stay on this disk' : `  delivers to ${config.uplink.url}`,
   );
+  for (const note of notes) output.line(`  note: ${note}`);
   return Exit.fine;
+}
+
+/** What is allowed and should be known. */
+function notesOn({ cache: { encryptAtRest: atRest, path } }: Config): string[] {
+  if (atRest?.key !== undefined) return [];
+  return [
+    `readings on the disk are not encrypted: who holds it can read ${path}; cache.encryptAtRest, a key from sluice keygen --cache`,
+  ];
 }
 
 export function printFindings(file: string, findings: readonly Finding[], output: Output): void {

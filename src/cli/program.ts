@@ -25,6 +25,9 @@ export async function runProgram(args: readonly string[], output: Output = stand
   return exitCode;
 }
 
+/** What the caller has to give differently. */
+const USAGE = /^(config|usage|credential)\.|^cache\.key/;
+
 /** One error, as a person needs it: what, why, what to do. */
 function report(thrown: unknown, output: Output): number {
   const error = asError(thrown);
@@ -37,13 +40,15 @@ function report(thrown: unknown, output: Output): number {
     return Exit.finding;
   }
   if (error.hint !== undefined) output.problem(`  ${error.hint}`);
-  return error.code.startsWith('config.') || error.code.startsWith('usage.') ? Exit.usage : Exit.finding;
+  return USAGE.test(error.code) ? Exit.usage : Exit.finding;
 }
 
 const config = () =>
   new Option('-c, --config <file>', 'the configuration').env('SLUICE_CONFIG').default(DEFAULT_CONFIG);
 const json = () => new Option('--json', 'print JSON, for scripts');
 const cacheFile = () => new Option('--cache <file>', 'read this cache file instead of the one in the configuration');
+const keyFile = () =>
+  new Option('--key-file <file>', 'the key of an encrypted cache, instead of those in the configuration');
 
 function duration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?$/.exec(text.trim());
@@ -143,8 +148,9 @@ function running(program: Command, output: Output, exit: (code: number) => void)
     .action(async (options) => exit(await (await import('./cloud.ts')).cloud(options, output)));
   program
     .command('keygen')
-    .description('make the keys of a gateway, or with --cloud those of a receiver')
+    .description('make the keys of a gateway, with --cloud those of a receiver, with --cache the key of a cache')
     .option('--cloud', 'keys of a cloud receiver')
+    .option('--cache', 'only a key that encrypts the cache on this disk (cache.encryptAtRest)')
     .option('--dir <folder>', 'where to write them', '.')
     .option('--name <name>', 'what the cloud will call this gateway', 'gateway')
     .option('--force', 'replace keys that are already there (what was sealed to them can no longer be opened)')
@@ -165,6 +171,7 @@ function looking(program: Command, output: Output, exit: (code: number) => void)
     .description('how the gateway is: sources, what is pending, what was delivered, alarms')
     .addOption(config())
     .addOption(cacheFile())
+    .addOption(keyFile())
     .addOption(json())
     .action(async (options) => exit(await (await import('./status.ts')).status(options, output)));
   program
@@ -175,6 +182,7 @@ function looking(program: Command, output: Output, exit: (code: number) => void)
     .option('--no-follow', 'end after those')
     .addOption(config())
     .addOption(cacheFile())
+    .addOption(keyFile())
     .addOption(json())
     .action(async (tag, options) => exit(await (await import('./tail.ts')).tail(tag, options, output)));
   program
@@ -189,8 +197,22 @@ function looking(program: Command, output: Output, exit: (code: number) => void)
     .option('--token-file <file>', 'the token for --url')
     .addOption(config())
     .addOption(cacheFile())
+    .addOption(keyFile())
     .addOption(json())
     .action(async (tag, options) => exit(await (await import('./query.ts')).query(tag, options, output)));
+  program
+    .command('forget')
+    .description(
+      'remove everything this disk holds of a tag; readings that were not delivered are written off. Audited',
+    )
+    .argument('[tag]', 'a full tag name, such as boiler/flow_temp')
+    .option('--reason <text>', 'kept with who asked, and when')
+    .option('--list', 'what was forgotten for whom')
+    .option('--wait <duration>', 'for the gateway to do it; it goes on by itself', duration, 60_000)
+    .addOption(config())
+    .addOption(cacheFile())
+    .addOption(json())
+    .action(async (tag, options) => exit(await (await import('./forget.ts')).forget(tag, options, output)));
   program
     .command('ledger')
     .description('the account of every reading that ever entered: accepted = delivered + pending + written off')
@@ -198,6 +220,7 @@ function looking(program: Command, output: Output, exit: (code: number) => void)
     .option('--dead-letters', 'show the newest inputs that were refused, with the reason')
     .addOption(config())
     .addOption(cacheFile())
+    .addOption(keyFile())
     .addOption(json())
     .action(async (options) => exit(await (await import('./ledger.ts')).ledger(options, output)));
 }

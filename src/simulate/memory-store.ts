@@ -203,6 +203,34 @@ export class MemoryStore implements BlockStore {
 
   addDeadLetter = (row: DeadLetterRow) =>
     this.#set(this.#tables.deadLetters, Math.max(0, ...this.#tables.deadLetters.keys()) + 1, row);
+  putWindows(row: WindowBlock): void {
+    const { windows } = this.#tables;
+    const before = windows.get(row.id);
+    if (before === undefined) return;
+    this.#set(windows, row.id, row.rows === 0 ? undefined : { ...row, block: row.block.slice() });
+    this.#grow((row.rows === 0 ? -ROW_BYTES : row.block.length) - before.block.length);
+  }
+  removeDeadLetters(subject: string): number {
+    const found = [...this.#tables.deadLetters].filter(([, letter]) => letter.subject === subject);
+    for (const [id] of found) this.#set(this.#tables.deadLetters, id, undefined);
+    return found.length;
+  }
+  removeDamaged(): number {
+    const ids = [...this.#tables.damaged.keys()];
+    for (const id of ids) this.#set(this.#tables.damaged, id, undefined);
+    return ids.length;
+  }
+  audit = (): string[] => {
+    const byTime = sortedBy(this.#tables.audit.values(), ({ atMs }) => atMs);
+    return byTime.map(({ row }) => row);
+  };
+  putAudit = (id: string, atMs: number, row: string) => this.#set(this.#tables.audit, id, { atMs, row });
+  trimAudit(keep: number): void {
+    const ids = sortedBy([...this.#tables.audit], ([, { atMs }]) => -atMs).map(([id]) => id);
+    for (const id of ids.slice(keep)) this.#set(this.#tables.audit, id, undefined);
+  }
+  /** Nothing is left of what was deleted. */
+  wipeStep = () => 'done' as const;
   trimDeadLetters(keep: number): number {
     const ids = [...this.#tables.deadLetters.keys()].sort((a, b) => b - a).slice(keep);
     for (const id of ids) this.#set(this.#tables.deadLetters, id, undefined);

@@ -31,6 +31,7 @@ export class Tables {
   deadLetters = new Map<number, DeadLetterRow>();
   receipts = new Map<string, ReceiptRow>();
   alarms = new Map<string, string>();
+  audit = new Map<string, { readonly atMs: number; readonly row: string }>();
   damaged = new Map<number, DamagedRow>();
 
   copy(): Tables {

@@ -1,0 +1,259 @@
+/**
+ * `sluice forget`: removes what the cache holds of a tag, in bounded steps of background work, each a transaction with the
+ * place where the next one goes on. A crash at any moment costs the step it hit.
+ *
+ *     journal   every block: rows that no target is about to get go; what a target lacks is written off as `forgotten`,
+ *               with a GAP. Blocks with rows of it in flight wait for their answer, and go then.
+ *     windows   every block of windows.
+ *     rest      open windows, the last value, dead letters, damaged blocks that were set aside.
+ *     wipe      free pages and the log: SQLite leaves there what was deleted.
+ *
+ * What comes of the tag while this goes on is forgotten, too; what comes later is kept.
+ */
+import { codeOf } from '../../errors.ts';
+import { hex } from '../../wire/bytes.ts';
+import { type Range, type RangeSet, union } from '../../wire/ranges.ts';
+import { parseTagContent } from '../../wire/tag.ts';
+import type { Commits } from '../commits.ts';
+import type { Stamp } from '../journal.ts';
+import { HOT } from '../state.ts';
+import { allBlocks, type BlockRow, lastNumber, pieceId } from '../store.ts';
+import type { WindowBook } from '../windows/book.ts';
+import {
+  type ForgetJob,
+  type ForgetReport,
+  type ForgetRequest,
+  type Forgotten,
+  NOTHING,
+  readJobs,
+  reportOf,
+  writeJob,
+} from './audit.ts';
+import { withoutValues } from './hot-values.ts';
+import { type JournalParts, JournalStepper, type TagNumbers } from './journal-step.ts';
+import { withoutWindows } from './windows-step.ts';
+
+/** About 30 ms when all of them are rolled up and hold the tag. */
+const BLOCKS_AT_ONCE = 12;
+/** Of other classes and sources, which are not opened. */
+const ROWS_AT_ONCE = 256;
+const WINDOW_BLOCKS_AT_ONCE = 32;
+
+interface Parts extends JournalParts {
+  readonly commits: Pick<Commits, 'transact' | 'readingsStuck' | 'checkpoint'>;
+  readonly windows: Pick<WindowBook, 'forget'>;
+}
+
+export interface ForgetDone {
+  readonly report: ForgetReport;
+  /** Of the tag, 32 hex digits each: whoever still has values of it in memory knows it by these. */
+  readonly ids: readonly string[];
+}
+
+export class Forgetting {
+  readonly #parts: Parts;
+  readonly #stepper: JournalStepper;
+  #jobs: ForgetJob[];
+  #done: ForgetDone[] = [];
+  #known: { readonly job: string; readonly tags: number; readonly tag: TagNumbers } | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#stepper = new JournalStepper(parts);
+    this.#jobs = readJobs(parts.store).filter(({ phase }) => phase !== 'done');
+  }
+
+  /** Something is to be forgotten, or waits for an answer. Meanwhile nothing may move rows to where it was looked already. */
+  get active(): boolean {
+    return this.#jobs.length > 0;
+  }
+
+  /** @returns whether it is on disk; otherwise there is no room. One that is known already, from before a crash, is not taken twice. */
+  request({ id, tag, reason, by, atMs }: ForgetRequest): boolean {
+    const { store, commits } = this.#parts;
+    if (readJobs(store).some((job) => job.id === id)) return true;
+    const request = { id, tag, reason, by, atMs };
+    const job: ForgetJob = { ...request, phase: 'journal', cursor: -1, waiting: [], removed: NOTHING, doneMs: null };
+    const isWritten = unlessFull(() => {
+      commits.transact(() => writeJob(store, job));
+      return true;
+    });
+    if (isWritten === true) this.#jobs.push(job);
+    return isWritten === true;
+  }
+
+  /** One bounded step. @returns whether there is more to do now; what waits for an answer is asked about again later. */
+  step(): boolean {
+    const [job] = this.#jobs;
+    if (job === undefined) return false;
+    // Without room for GAP rows, or for the log, it waits as well.
+    const next = unlessFull(() => this.#next(job));
+    if (next === undefined) return false;
+    this.#jobs[0] = next;
+    if (next.phase === 'done') {
+      this.#jobs.shift();
+      this.#done.push({ report: reportOf(next), ids: [...this.#tag(job).ids] });
+    }
+    return this.active;
+  }
+
+  /** Those that were finished since the last call. */
+  takeDone(): ForgetDone[] {
+    const done = this.#done;
+    this.#done = [];
+    return done;
+  }
+
+  /** Undefined: it has to wait. */
+  #next(job: ForgetJob): ForgetJob | undefined {
+    switch (job.phase) {
+      case 'journal':
+        return this.#journal(job);
+      case 'windows':
+        return this.#windowBlocks(job);
+      case 'rest':
+        return this.#rest(job);
+      default:
+        return this.#wipe(job);
+    }
+  }
+
+  #journal(job: ForgetJob): ForgetJob | undefined {
+    const { commits } = this.#parts;
+    const tag = this.#tag(job);
+    const { rows, cursor } = this.#page(job.cursor, tag);
+    if (cursor !== job.cursor) {
+      return this.#write((now) => {
+        const { removed, waiting } = this.#stepper.take(rows, tag, now);
+        return { ...job, cursor, removed: sum(job.removed, removed), waiting: union(job.waiting, idsOf(waiting)) };
+      });
+    }
+    // Readings that wait for room have numbers, and come after the last block yet.
+    if (commits.readingsStuck > 0) return undefined;
+    if (job.waiting.length === 0) return this.#write(() => ({ ...job, phase: 'windows', cursor: 0 }));
+    const landed = job.waiting.flatMap((ids) => this.#blocksIn(ids));
+    const ready = landed.filter((row) => !this.#stepper.isFlying(row)).slice(0, BLOCKS_AT_ONCE);
+    const done = new Set(ready.map(({ id }) => id));
+    const left = idsOf(landed.filter(({ id }) => !done.has(id)));
+    // Split by an answer, or removed: ids that no block has any more need no waiting.
+    if (ready.length === 0)
+      return left.length === job.waiting.length ? undefined : this.#write(() => ({ ...job, waiting: left }));
+    return this.#write((now) => {
+      const { removed, waiting } = this.#stepper.take(ready, tag, now);
+      return { ...job, removed: sum(job.removed, removed), waiting: union(left, idsOf(waiting)) };
+    });
+  }
+
+  /** The next blocks that may hold it, and how far that is. */
+  #page(after: number, tag: TagNumbers): { rows: BlockRow[]; cursor: number } {
+    const rows: BlockRow[] = [];
+    let cursor = after;
+    for (const row of this.#parts.store.blocks(after + 1, ROWS_AT_ONCE)) {
+      if (row.counts.length === 0 || row.counts.some(([source]) => tag.sources.has(source))) rows.push(row);
+      cursor = row.id;
+      if (rows.length === BLOCKS_AT_ONCE) break;
+    }
+    return { rows, cursor };
+  }
+
+  /** A block that waited, or what it was split into. */
+  #blocksIn({ from, to }: Range): BlockRow[] {
+    const found: BlockRow[] = [];
+    for (const row of allBlocks(this.#parts.store, from)) {
+      if (row.id > to) break;
+      found.push(row);
+    }
+    return found;
+  }
+
+  #windowBlocks(job: ForgetJob): ForgetJob | undefined {
+    const { store, commits } = this.#parts;
+    if (commits.readingsStuck > 0) return undefined;
+    const { numbers } = this.#tag(job);
+    const page = store.windowsAfter(job.cursor, WINDOW_BLOCKS_AT_ONCE);
+    const end = page.at(-1);
+    if (end === undefined) return this.#write(() => ({ ...job, phase: 'rest', cursor: 0 }));
+    return this.#write(() => {
+      const last = store.lastWindowsId();
+      const windows = page.reduce((total, block) => total + withoutWindows(store, block, numbers), 0);
+      // Its number will be given again: the checkpoint must not take the next block for one that it knows.
+      if (store.lastWindowsId() !== last) commits.checkpoint();
+      return { ...job, cursor: end.id, removed: sum(job.removed, { ...NOTHING, windows }) };
+    });
+  }
+
+  #rest(job: ForgetJob): ForgetJob | undefined {
+    const { store, windows, commits } = this.#parts;
+    // The open windows are saved below, and must not know of readings that are not on disk.
+    if (commits.readingsStuck > 0) return undefined;
+    const { numbers, ids } = this.#tag(job);
+    return this.#write(() => {
+      for (const number of numbers) windows.forget(number);
+      commits.checkpoint();
+      const hot = withoutValues(store.blob(HOT), ids, (id) => this.#typeOf(id));
+      if (hot !== undefined) store.setBlob(HOT, hot);
+      const rest = { deadLetters: store.removeDeadLetters(job.tag), damaged: store.removeDamaged() };
+      return { ...job, phase: 'wipe', removed: sum(job.removed, { ...NOTHING, ...rest }) };
+    });
+  }
+
+  #wipe(job: ForgetJob): ForgetJob | undefined {
+    const state = this.#parts.store.wipeStep();
+    if (state !== 'done') return state === 'more' ? job : undefined;
+    return this.#write(({ wallMs }) => ({ ...job, phase: 'done', doneMs: wallMs }));
+  }
+
+  #write(work: (now: Stamp) => ForgetJob): ForgetJob {
+    const { store, commits } = this.#parts;
+    return commits.transact((now) => {
+      const next = work(now);
+      writeJob(store, next);
+      return next;
+    });
+  }
+
+  #tag(job: ForgetJob): TagNumbers {
+    const { tags } = this.#parts;
+    if (this.#known?.job === job.id && this.#known.tags === tags.size) return this.#known.tag;
+    const numbers = Array.from({ length: tags.size }, (_, number) => number).filter(
+      (number) => parseTagContent(tags.row(number)?.content ?? '{}').name === job.tag,
+    );
+    const tag = {
+      numbers: new Set(numbers),
+      ids: new Set(numbers.map((number) => hex(tags.row(number)?.id ?? new Uint8Array()))),
+      sources: new Set(numbers.map((number) => tags.sourceOf(number))),
+    };
+    this.#known = { job: job.id, tags: tags.size, tag };
+    return tag;
+  }
+
+  #typeOf(id: string): string {
+    const { tags } = this.#parts;
+    return parseTagContent(tags.row(tags.seqOf(id) ?? -1)?.content ?? '{}').type;
+  }
+}
+
+function unlessFull<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'cache.full') throw thrown;
+    return undefined;
+  }
+}
+
+/** Of blocks, and of what they are split into meanwhile. */
+function idsOf(rows: readonly BlockRow[]): RangeSet {
+  return rows.reduce<RangeSet>((all, row) => union(all, [{ from: row.id, to: pieceId(row, lastNumber(row)) }]), []);
+}
+
+function sum(a: Forgotten, b: Forgotten): Forgotten {
+  return {
+    pending: a.pending + b.pending,
+    kept: a.kept + b.kept,
+    aggregates: a.aggregates + b.aggregates,
+    windows: a.windows + b.windows,
+    deadLetters: a.deadLetters + b.deadLetters,
+    damaged: a.damaged + b.damaged,
+  };
+}
