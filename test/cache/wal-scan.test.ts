@@ -93,7 +93,7 @@ describe('a log that SQLite wrote', () => {
         expect(kept + found.lostCommits).toBeGreaterThanOrEqual(sizes.length);
         expect(kept + found.lostCommits).toBeLessThanOrEqual(sizes.length + 1);
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 

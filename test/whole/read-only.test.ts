@@ -1,6 +1,5 @@
 // A card that the kernel turned read-only under the whole gateway, which is at home on it. Takes about 20 s: the gateway
 // looks every five whether it may write again.
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import mqtt from 'mqtt';
@@ -63,8 +62,7 @@ withDisk(
     expect(during.pid).toBe(before.pid);
     const later = await until(rig, 'polls go on', (status) => (plant(status)?.received ?? 0) >= 25);
     expect(plant(later)).toMatchObject({ accepted: 0, rejected: plant(later)?.received });
-    panel = mqtt.connect(`mqtt://127.0.0.1:${port}`);
-    await once(panel, 'connect');
+    panel = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`);
     const seen: { topic: string; text: string }[] = [];
     panel.on('message', (topic, text) => seen.push({ topic, text: String(text) }));
     await panel.subscribeAsync('sluice/box/#');

@@ -14,7 +14,7 @@ import { DATABASE_FILE, FILE_MODE, makeFolder } from '../folder.ts';
 import { addNotes, type DamageNote } from './notes.ts';
 import { hasReaders } from './readers.ts';
 import { keepLog, type SetAside, setFileAside } from './set-aside.ts';
-import { clearSuspect, timesSuspected } from './suspect.ts';
+import { clearSuspect, clearUnsynced, isUnsynced, timesSuspected } from './suspect.ts';
 import { checkWal } from './wal-check.ts';
 
 /** Stands in the folder once a cache was here: an empty file is a new cache only without it. */
@@ -59,7 +59,8 @@ function attempt<T>(
   isSuspect: boolean,
   build: (db: Database.Database, notes: readonly DamageNote[]) => T,
 ): Recovered<T> {
-  const db = openDatabase(folder);
+  const db = openDatabase(folder, isUnsynced(folder));
+  clearUnsynced(folder);
   try {
     if (isSuspect) requireSound(db, timesSuspected(folder));
     unlessFull(() => addNotes(db, notes));
