@@ -69,17 +69,18 @@ function sealLetters(db: Database, sealer: Sealer): void {
  * For readers: the SQL function `opened(table, id, sealed, content)` gives what was sealed, content as it is where nothing
  * was, and NULL for damage. It throws cache.key_missing or cache.key_wrong (stop) when the key of a row is not here.
  * `sealed` 1 and 0 say whether the content is; NULL: the content says so itself.
+ * @param db whose schema is right.
  * @param keys asked for at the first sealed row: what reads only the directory needs none.
  */
 export function addOpened(db: Database, keys: () => AtRestKeys): void {
   let sealer: Sealer | undefined;
-  let used: readonly string[] | undefined;
+  // Now: within a statement no other can be asked.
+  const used = kidsOf(db);
   // Called by SQL, with the columns that its statements name.
   const opened = (table: SealedTable, id: number, sealed: number | null, content: Uint8Array | null) => {
     const kid = content === null || sealed === 0 ? undefined : kidOn(content);
     if (content === null || kid === undefined) return sealed === 1 ? null : content;
     sealer ??= new Sealer(keys());
-    used ??= kidsOf(db);
     // An id that no key of this cache has is a damaged one.
     if (!sealer.has(kid) && used.includes(kid)) throw keyMissing(sealer, [kid]);
     return sealer.open(table, id, content) ?? null;

@@ -30,8 +30,9 @@ export function openSnapshot(path: string, keys: () => AtRestKeys = () => NO_KEY
   const file = readableFile(path);
   const direct = tryOpen(file);
   const snapshot = direct === undefined ? openCopy(file) : { db: direct, close: () => direct.close() };
-  addOpened(snapshot.db, keys);
-  return requireSchema(snapshot);
+  const { db } = requireSchema(snapshot);
+  addOpened(db, keys);
+  return snapshot;
 }
 
 function readableFile(path: string): string {

@@ -1,5 +1,6 @@
 /** The configuration as the gateway will use it: with the keys on this disk looked at, too, before anything is started. */
 import { drivers } from '../../drivers/index.ts';
+import { atRestKeyFaults } from '../cache/index.ts';
 import { type Finding, findingsOf } from '../config/findings.ts';
 import { type Config, type Fault, loadConfig } from '../config/load.ts';
 import { describe, isSluiceError } from '../errors.ts';
@@ -25,10 +26,15 @@ export function usableConfig(file: string): Usable | Unusable {
   }
 }
 
-function unusableKeys({ uplink }: Config): Fault[] {
-  if (uplink === undefined) return [];
-  return uplinkKeyFaults(uplink.keys).map(({ setting, error }) => {
-    const hint = isSluiceError(error) && error.hint !== undefined ? `; ${error.hint}` : '';
-    return { path: ['uplink', 'keys', setting], reason: `cannot be used: ${describe(error)}${hint}` };
-  });
+function unusableKeys({ uplink, cache }: Config): Fault[] {
+  const ofUplink = uplink === undefined ? [] : uplinkKeyFaults(uplink.keys);
+  return [
+    ...ofUplink.map(({ setting, error }) => fault(['uplink', 'keys', setting], error)),
+    ...atRestKeyFaults(cache.encryptAtRest).map(({ path, error }) => fault(['cache', 'encryptAtRest', ...path], error)),
+  ];
+}
+
+function fault(path: Fault['path'], error: unknown): Fault {
+  const hint = isSluiceError(error) && error.hint !== undefined ? `; ${error.hint}` : '';
+  return { path, reason: `cannot be used: ${describe(error)}${hint}` };
 }

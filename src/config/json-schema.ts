@@ -9,8 +9,8 @@ import { FILE_PATH_FORMAT } from './fields.ts';
 import type { Path } from './findings.ts';
 import { configSchema, sourceSchema } from './schema.ts';
 
-/** What `${credential:…}` leaves where a file may be named: the file's content itself, JSON or PEM. */
-const CONTENT = /^\s*(\{|-----BEGIN )/;
+/** What `${credential:…}` leaves where a file may be named: the file's content itself, JSON, PEM, or 32 bytes in hex or base64. */
+const CONTENT = /^\s*(\{|-----BEGIN |[0-9a-fA-F]{64}\s*$|[A-Za-z0-9+/]{43}=\s*$)/;
 
 export interface JsonSchema {
   readonly [key: string]: unknown;
