@@ -111,9 +111,9 @@ export class RollUp {
   }
 
   #begin(group: Group, now: Stamp): boolean {
-    const [first] = group.rows;
-    if (first === undefined || !group.isEnough(this.#ageMs(first, now), this.#limits)) return false;
-    this.#rolling = new Rolling(this.#parts.store, group.rows);
+    const rows = group.enough((row) => this.#ageMs(row, now), this.#limits);
+    if (rows === undefined) return false;
+    this.#rolling = new Rolling(this.#parts.store, rows);
     this.#at = this.#firstWaiting(this.#at);
     this.#groups.clear();
     return true;

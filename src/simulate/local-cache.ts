@@ -2,6 +2,7 @@
  * The cache of one simulated process: the real core, outbox and count of what is uncommitted, with messages between main
  * thread and worker that take their time, and the worker's rules of when to commit.
  */
+import { Background } from '../cache/background.ts';
 import type { CacheCore } from '../cache/core.ts';
 import { bytesOf, isUrgent, Outbox } from '../cache/outbox.ts';
 import type {
@@ -49,6 +50,8 @@ export class LocalCache implements CacheClient {
   readonly #toWorker: Post;
   readonly #fromWorker: Post;
   readonly #pending = new Set<(error: Error) => void>();
+  readonly #background: Background;
+  readonly #ladderListeners: ((state: LadderState) => void)[] = [];
   #hurry = false;
   #flushing = false;
   #closing = false;
@@ -65,6 +68,9 @@ export class LocalCache implements CacheClient {
     this.uncommittedBytesMax = options.uncommittedBytesMax;
     this.#toWorker = new Post(options.clock, options.random);
     this.#fromWorker = new Post(options.clock, options.random);
+    const { core } = options;
+    const steps = [{ urgent: true, step: () => core.ladderStep() }, { step: () => core.rollUp() }];
+    this.#background = new Background(options.clock, steps, (thrown) => this.#end(asError(thrown)));
   }
 
   registerTag({ index, source, definition, fields, periodMs }: CacheTag): void {
@@ -120,7 +126,16 @@ export class LocalCache implements CacheClient {
     this.#call((core) => core.setRecipient(target, keys)).catch(() => {});
   }
   onWindows(_listener: (windows: ClosedWindows) => void): void {}
-  onLadder(_listener: (state: LadderState) => void): void {}
+  onLadder(listener: (state: LadderState) => void): void {
+    this.#ladderListeners.push(listener);
+  }
+
+  /** In the worker: a step of the ladder. */
+  stepped(state: LadderState): void {
+    this.#fromWorker.send(() => {
+      for (const listener of this.#ladderListeners) listener(state);
+    });
+  }
 
   async close(): Promise<void> {
     if (this.#closing) return;
@@ -128,6 +143,7 @@ export class LocalCache implements CacheClient {
     this.#flush();
     const done = await this.#call((core) => {
       this.#timer?.timer.cancel();
+      this.#background.stop();
       const written = core.close();
       if (written) this.#uncommitted.committedUpTo(this.#workerSeq);
       return written;
@@ -223,27 +239,16 @@ export class LocalCache implements CacheClient {
       if (done) this.#fromWorker.send(() => this.#uncommitted.committedUpTo(seq));
       // The ladder looks again although nothing comes: it has to find its way down.
       if (!done || core.ladder.level > 0) this.#schedule(this.#lastCommitMs + commitIntervalMs);
-      this.#relieve();
+      this.#background.wake();
     } catch (thrown) {
       this.#end(asError(thrown));
     }
   }
 
-  /** As the worker does between messages. */
-  #relieve(): void {
-    this.#options.clock.after(0, () => {
-      if (this.#ended !== undefined) return;
-      try {
-        if (this.#options.core.ladderStep()) this.#relieve();
-      } catch (thrown) {
-        this.#end(asError(thrown));
-      }
-    });
-  }
-
   #end(error: Error): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
+    this.#background.stop();
     this.#fromWorker.send(() => {
       this.#uncommitted.fail(error);
       for (const reject of this.#pending) reject(error);

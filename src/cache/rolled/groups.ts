@@ -38,9 +38,7 @@ const SPAN_MAX_MS = 4 * 3_600_000;
 
 export class Group {
   readonly rows: BlockRow[] = [];
-  count = 0;
   #bytes = 0;
-  #largest = 0;
 
   get fromId(): number {
     return this.rows[0]?.id ?? Number.POSITIVE_INFINITY;
@@ -48,9 +46,7 @@ export class Group {
 
   add(row: BlockRow): void {
     this.rows.push(row);
-    this.count += row.rows;
     this.#bytes += row.bytes;
-    this.#largest = Math.max(this.#largest, row.rows);
   }
 
   /** @param checkpointId rows of blocks up to here are in the saved windows, later ones will be counted again. */
@@ -70,17 +66,31 @@ export class Group {
     );
   }
 
-  /** @param ageMs of its first block; infinite for one of an earlier run. */
-  isEnough(ageMs: number, limits: RollUpLimits): boolean {
-    // Each row is written again only with as many others as it was with before.
-    if (this.rows.length < 2 || this.#largest * 2 > this.count) return false;
-    if (this.count >= limits.rowsEnough) return true;
-    const isSmall = this.count < this.rows.length * LARGE_ROWS;
-    return (
-      (isSmall && this.count >= limits.rowsMin && ageMs >= limits.rowsMinAgeMs) ||
-      (this.rows.length >= limits.blocksMin && ageMs >= limits.blocksMinAgeMs)
-    );
+  /** Those of its blocks that are worth to become one now. @param ageMs infinite for a block of an earlier run. */
+  enough(ageMs: (row: BlockRow) => number, limits: RollUpLimits): readonly BlockRow[] | undefined {
+    return enoughOf(this.rows, ageMs, limits);
   }
+}
+
+/** Each row is written again only with as many others as it was with before: a large block divides the others. */
+function enoughOf(
+  rows: readonly BlockRow[],
+  ageMs: (row: BlockRow) => number,
+  limits: RollUpLimits,
+): readonly BlockRow[] | undefined {
+  const [first] = rows;
+  if (first === undefined || rows.length < 2) return undefined;
+  const count = rows.reduce((sum, row) => sum + row.rows, 0);
+  const largest = rows.reduce((most, row) => Math.max(most, row.rows), 0);
+  if (largest * 2 > count) {
+    const at = rows.findIndex((row) => row.rows === largest);
+    return enoughOf(rows.slice(0, at), ageMs, limits) ?? enoughOf(rows.slice(at + 1), ageMs, limits);
+  }
+  if (count >= limits.rowsEnough) return rows;
+  const age = ageMs(first);
+  const isSmall = count < rows.length * LARGE_ROWS;
+  const isMany = rows.length >= limits.blocksMin && age >= limits.blocksMinAgeMs;
+  return isMany || (isSmall && count >= limits.rowsMin && age >= limits.rowsMinAgeMs) ? rows : undefined;
 }
 
 /** Whether a block may become part of another at all. */
