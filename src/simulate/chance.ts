@@ -15,8 +15,8 @@ export function ambush(random: Random): Ambush {
 
 export function settings(random: Random): BoxSettings {
   const cache = cacheSchema.parse({ path: '-', windows: ['1s', '10s', '1min', '1h'] });
-  // Small enough that history must make room for what comes.
-  const bytesMax = random.chance(0.4) ? 400_000 : 2_000_000;
+  // Small enough that history must make room for what comes; the smallest fills up in every outage.
+  const bytesMax = random.chance(0.4) ? (random.chance(0.5) ? 140_000 : 400_000) : 2_000_000;
   return {
     uplink: uplinkSchema.parse({
       url: 'http://127.0.0.1:1',
@@ -33,9 +33,22 @@ export function settings(random: Random): BoxSettings {
     core: {
       ...cache,
       bytesMax,
+      diskFreeMin: 0,
       ageMax: random.pick([60_000, 86_400_000]),
       checkpointInterval: random.pick([5000, 600_000]),
       deadLettersMax: 50,
+      // Small blocks all: as soon and as often as they may, or hardly ever.
+      rollUp: random.pick([
+        { ageMinMs: 0, rowsEnough: 60, rowsMin: 10, rowsMinAgeMs: 5_000, blocksMin: 2, blocksMinAgeMs: 5_000 },
+        {
+          ageMinMs: 10_000,
+          rowsEnough: 1_000,
+          rowsMin: 100,
+          rowsMinAgeMs: 20_000,
+          blocksMin: 8,
+          blocksMinAgeMs: 60_000,
+        },
+      ]),
     },
   };
 }
