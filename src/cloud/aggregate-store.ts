@@ -5,7 +5,7 @@
 import type { Statement } from 'better-sqlite3';
 import { type AggregateRow, parseAggregate } from '../wire/control.ts';
 import { parseJson } from '../wire/json.ts';
-import { type RangeSet, union } from '../wire/ranges.ts';
+import { contains, type RangeSet, union } from '../wire/ranges.ts';
 import type { Db } from './database.ts';
 import type { TimeSpan } from './tier.ts';
 
@@ -32,16 +32,35 @@ export class AggregateStore {
   }
 }
 
-/** Row numbers that aggregates stand for, by run and class. */
+/** Rows that aggregates stand for: of a tag, within a period, by number. */
 export class Covered {
-  readonly #ranges = new Map<string, RangeSet>();
+  /** By run, class and tag; then by the length of the period, which is the same for nearly all; then by where it begins. */
+  readonly #ranges = new Map<string, Map<number, Map<number, RangeSet>>>();
 
-  add(run: number, cls: number, ranges: RangeSet): void {
-    const key = `${run}/${cls}`;
-    this.#ranges.set(key, union(this.#ranges.get(key) ?? [], ranges));
+  add(run: number, tag: number, { class: classNumber, ranges, startMs, periodMs }: AggregateRow): void {
+    const periods = entry(this.#ranges, `${run}/${classNumber}/${tag}`, () => new Map<number, Map<number, RangeSet>>());
+    const starts = entry(periods, periodMs, () => new Map<number, RangeSet>());
+    starts.set(startMs, union(starts.get(startMs) ?? [], ranges));
   }
 
-  of(run: number, cls: number): RangeSet {
-    return this.#ranges.get(`${run}/${cls}`) ?? [];
+  /** Tells of rows of one tag whether they are part of a sum; undefined when none is. */
+  of(run: number, cls: number, tag: number): ((n: number, timeMs: number) => boolean) | undefined {
+    const periods = this.#ranges.get(`${run}/${cls}/${tag}`);
+    if (periods === undefined) return undefined;
+    return (n, timeMs) => {
+      for (const [periodMs, starts] of periods) {
+        const ranges = starts.get(Math.floor(timeMs / periodMs) * periodMs);
+        if (ranges !== undefined && contains(ranges, n)) return true;
+      }
+      return false;
+    };
   }
+}
+
+function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
 }

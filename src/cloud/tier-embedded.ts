@@ -11,7 +11,7 @@ import { type PlainValue, Quality } from '../reading.ts';
 import { type BlockColumns, decodeBlock, ROWS_MAX, rowNumbers } from '../wire/block.ts';
 import type { AggregateRow } from '../wire/control.ts';
 import { ContentDigest, type TagDigest } from '../wire/digest.ts';
-import { contains } from '../wire/ranges.ts';
+
 import type { TagId } from '../wire/tag.ts';
 import { AggregateStore, Covered } from './aggregate-store.ts';
 import { BlockStore, type StoredBlock } from './block-store.ts';
@@ -142,12 +142,12 @@ export class EmbeddedTier implements TransactionalTier {
   ): Promise<TierWindow[]> {
     const windows = new Windows(periodMs);
     const covered = this.#addAggregates(keys, span, windows);
-    const add: Visit = (columns, { run, class: cls, shiftMs }, positions) => {
-      const rolledUp = covered.of(run, cls);
+    const add: Visit = (columns, { run, class: cls, shiftMs, tags }, positions) => {
       for (const position of positions) {
+        const isSummedUp = covered.of(run, cls, tags[position] ?? 0);
         const kind = columns.tags[position]?.kind ?? 'number';
         eachReading(columns, shiftMs, position, span, (timeMs, value, quality, n) => {
-          if (rolledUp.length === 0 || !contains(rolledUp, n)) windows.add(kind, timeMs, value, quality, n);
+          if (isSummedUp?.(n, timeMs) !== true) windows.add(kind, timeMs, value, quality, n);
         });
       }
     };
@@ -199,7 +199,7 @@ export class EmbeddedTier implements TransactionalTier {
       for (const row of this.#aggregates.find(tag, span)) {
         windows.addAggregate(row);
         const run = this.#catalog.findRun(device, row.run);
-        if (run !== undefined) covered.add(run, row.class, row.ranges);
+        if (run !== undefined) covered.add(run, tag, row);
       }
     }
     return covered;

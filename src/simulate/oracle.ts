@@ -11,6 +11,7 @@ import { ByteReader, hex } from '../wire/bytes.ts';
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
 import { ContentDigest } from '../wire/digest.ts';
 import { contains, count, decodeRanges, intersect, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
+import { aggregateProblems } from './aggregates.ts';
 import type { Box } from './box.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import type { History } from './history.ts';
@@ -108,7 +109,7 @@ export async function judge({ world, cloud, history, device, boxes, said, hasFor
     checkLedger(world, box);
     checkBox(box, { held, explained }, { history, said }, problem);
   }
-  checkRecords(cloud, history, problem);
+  checkRecords(cloud, history, explained, problem);
   const expected = expectedDigest(history, held);
   const names = cloud.store.catalog.namesOf(device);
   const found = await cloud.store.tier.digest(device, names);
@@ -163,7 +164,12 @@ function checkBox(
 }
 
 /** Records as the cloud keeps them against what was committed; and as many rows in the tier as numbers held. */
-function checkRecords(cloud: SimulatedCloud, history: History, problem: (text: string) => void): void {
+function checkRecords(
+  cloud: SimulatedCloud,
+  history: History,
+  explained: Holdings['explained'],
+  problem: (text: string) => void,
+): void {
   type Row = { run: string; class: number; n: number; json: string };
   const rows = cloud.store.db
     .prepare<[], Row>('SELECT run.run, class, n, json FROM record JOIN run ON run.id = record.run')
@@ -173,6 +179,11 @@ function checkRecords(cloud: SimulatedCloud, history: History, problem: (text: s
     const found = canonical(JSON.parse(json));
     if (found !== expected) problem(`record ${n} of ${run}/${classNumber} is ${found}, not ${expected}`);
   }
+  const records = rows.map(({ run, class: classNumber, json }) => ({
+    list: `${run}/${classNumber}`,
+    row: JSON.parse(json),
+  }));
+  for (const wrong of aggregateProblems(history, { records, explained })) problem(wrong);
   const one = (sql: string) => cloud.store.db.prepare<[], { n: number | null }>(sql).get()?.n ?? 0;
   const heldRecords = one('SELECT sum(last - first + 1) AS n FROM held WHERE class < 3');
   if (heldRecords !== rows.length) problem(`the cloud holds ${heldRecords} records by number and keeps ${rows.length}`);

@@ -270,7 +270,7 @@ describe('a cache without uplink', () => {
     const steps = far.control.map(({ row }) => row).filter(({ type }) => type === 'LADDER');
     expect(steps.at(0)).toMatchObject({ from: 0, to: 1, cause: 'disk' });
     expect(steps.at(-1)).toMatchObject({ to: 0 });
-    steps.slice(1).forEach((row, at) => expect(row.from).toBe(steps[at]?.to));
+    expect(steps.slice(1).map(({ from }) => from)).toEqual(steps.slice(0, -1).map(({ to }) => to));
     verify();
     core.close();
   }, 60_000);

@@ -10,8 +10,8 @@ import { codeOf } from '../../errors.ts';
 
 export const BALLAST_FILE = 'ballast';
 const SHARE = 1 / 64;
-/** Below it a WAL has no room for one checkpoint's worth of marks; beyond it there is nothing more to save. */
-const BYTES_MIN = 1_000_000;
+/** A checkpoint may make the file larger by all the WAL holds, 4 MB, before the WAL can begin anew; and some to go on with. */
+const BYTES_MIN = 5_000_000;
 const BYTES_MAX = 8_000_000;
 const PIECE_BYTES = 64 * 1024;
 /** What `stat` counts blocks in, whatever the file system. */

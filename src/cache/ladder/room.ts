@@ -28,8 +28,8 @@ export interface RoomOptions {
 const LOOK_EVERY_MS = 2000;
 /** On a disk that is not much larger than `diskFreeMin`, others get this share of it. */
 const FREE_SHARE_MAX = 0.1;
-/** So little is left that the next transaction may fail: now the ballast goes. */
-const LOW_BYTES = 1_000_000;
+/** So little is left that the next transactions may fail: now the ballast goes. */
+const LOW_BYTES = 500_000;
 /** Kept from readings, as a share of the limit, for alarms, marks and the ledger. */
 const MARGIN_SHARE = 1 / 64;
 
@@ -38,6 +38,8 @@ export class Room {
   readonly #options: RoomOptions;
   #disk: DiskRoom | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
+  /** The most that was ever in use: what is free again of it stays the file's, whether its pages are still in the WAL or not. */
+  #ownBytes = 0;
 
   constructor(store: Pick<BlockStore, 'bytesUsed'>, options: RoomOptions) {
     this.#store = store;
@@ -96,7 +98,8 @@ export class Room {
     const others = Math.min(diskFreeMin, totalBytes * FREE_SHARE_MAX);
     // The room of a ballast that was given up is not for readings.
     const kept = others + (ballast === undefined || ballast.isHeld ? 0 : ballast.bytes);
-    return Math.max(this.#store.bytesUsed(), fileBytes + Math.max(0, freeBytes - kept));
+    this.#ownBytes = Math.max(this.#ownBytes, this.#store.bytesUsed(), fileBytes);
+    return Math.max(this.#ownBytes, fileBytes + Math.max(0, freeBytes - kept));
   }
 }
 
