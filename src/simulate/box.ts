@@ -111,6 +111,7 @@ export class Box {
     const { world, machine, network, cloud, device, settings, sources } = this.parts;
     const { random } = world;
     const store = this.disk.open(() => this.#died(name, clock));
+    const late: { pipeline?: Pipeline; cache?: LocalCache } = {};
     const core = new CacheCore(store, {
       ...settings.core,
       clock: machine,
@@ -120,6 +121,7 @@ export class Box {
       version: '0.0.0',
       reason: 'start',
       run: random.bytes(16),
+      onLadder: (state) => late.cache?.stepped(state),
     });
     const onFailed = (error: Error) => {
       world.log(`${name} ends: ${describe(error)}`);
@@ -128,12 +130,12 @@ export class Box {
     const onMarked = () => this.parts.onMarked(this);
     const { commitIntervalMs, uncommittedBytesMax } = settings;
     const cache = new LocalCache({ core, clock, random, commitIntervalMs, uncommittedBytesMax, onFailed, onMarked });
+    late.cache = cache;
     const hot = new HotTable(clock, { ttlMs: 1000 });
     const registry = new TagRegistry(1000, (tag) => {
       cache.registerTag(tag);
       hot.register(tag);
     });
-    const late: { pipeline?: Pipeline } = {};
     const uplink = startUplink(settings.uplink, cache, {
       clock,
       random: random.unit,

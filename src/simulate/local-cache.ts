@@ -69,7 +69,8 @@ export class LocalCache implements CacheClient {
     this.#toWorker = new Post(options.clock, options.random);
     this.#fromWorker = new Post(options.clock, options.random);
     const { core } = options;
-    const steps = [{ urgent: true, step: () => core.ladderStep() }, { step: () => core.rollUp() }];
+    const others = [{ step: () => core.rollUp() }, { step: () => core.repairWindows() }];
+    const steps = [{ urgent: true, step: () => core.ladderStep() }, ...others];
     this.#background = new Background(options.clock, steps, (thrown) => this.#end(asError(thrown)));
   }
 
