@@ -27,6 +27,7 @@ import { Journal, type Stamp } from './journal.ts';
 import { type KeeperOptions, LadderKeeper } from './ladder/keeper.ts';
 import { Room, type RoomOptions } from './ladder/room.ts';
 import { backlogOf, ledgerOf } from './ledger.ts';
+import { beginLedger, ledgerSince } from './ledger-anew.ts';
 import { Marks } from './marks.ts';
 import { readNotes } from './recover/notes.ts';
 import { deadLetters } from './refusal.ts';
@@ -55,6 +56,7 @@ import type {
   Receipt,
 } from './types.ts';
 import { addAll, type WindowBook } from './windows/book.ts';
+import { WindowRepair } from './windows/repair.ts';
 import type { WindowRows } from './windows/rows.ts';
 
 export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions, KeeperOptions {
@@ -70,7 +72,6 @@ export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions
   readonly rollUp?: Partial<RollUpLimits>;
 }
 
-const SINCE = 'ledger since';
 /** Of 100,000 rows down to one, and some more. */
 const HALVINGS_MAX = 20;
 
@@ -82,6 +83,7 @@ export class CacheCore {
   readonly #options: CoreOptions;
   readonly #journal: Journal;
   readonly #windows: WindowBook;
+  readonly #repair: WindowRepair;
   readonly #commits: Commits;
   readonly #marks: Marks;
   readonly #gaps: Gaps;
@@ -106,7 +108,7 @@ export class CacheCore {
     this.tags = new TagBook(store);
     this.targets = new TargetBook(store);
     store.transaction(() => {
-      if (store.meta(SINCE) === undefined) store.setMeta(SINCE, String(clock.wallMs()));
+      beginLedger(store, clock.wallMs());
       followTargets(store, this.targets, options.targets);
     });
     this.#journal = new Journal(store, this.runs, this.targets, { reason: options.reason, version: options.version });
@@ -128,6 +130,8 @@ export class CacheCore {
       unsyncedWaitMs,
     });
     this.#builder = new BatchBuilder(store, this.runs, this.tags);
+    const transact: Commits['transact'] = (work) => this.#commits.transact(work);
+    this.#repair = new WindowRepair({ store, windows: this.#windows, transact });
     this.#commits = new Commits(
       {
         store,
@@ -147,7 +151,6 @@ export class CacheCore {
       ...{ damage: this.#damage, commits: this.#commits, windows: this.#windows },
     });
     const ladder = { store, runs: this.runs, tags: this.tags, targets: this.targets, journal: this.#journal, room };
-    const transact: Commits['transact'] = (work) => this.#commits.transact(work);
     this.#ladder = new LadderKeeper({ ...ladder, gaps: this.#gaps, flight: this.#flight, transact }, options);
   }
 
@@ -299,7 +302,7 @@ export class CacheCore {
     const names = this.targets.active().map(({ name }) => name);
     return {
       run: hex(this.runs.current.run),
-      ledger: ledgerOf(this.#store.ledger(), this.tags.sourceNames(), names, Number(this.#store.meta(SINCE))),
+      ledger: ledgerOf(this.#store.ledger(), this.tags.sourceNames(), names, ledgerSince(this.#store)),
       ...this.#commits.stats(),
       ...this.#store.totals(),
       damage: readNotes(this.#store),
@@ -322,6 +325,11 @@ export class CacheCore {
   /** One bounded step (< 50 ms) of making large blocks of small ones. @returns whether there may be more. */
   rollUp(): boolean {
     return this.forgetting.step() || this.#rollUp.step(this.#commits.now());
+  }
+
+  /** One bounded step (< 50 ms) of counting windows again whose readings came late. @returns whether there may be more. */
+  repairWindows(): boolean {
+    return !this.#commits.stuck && this.#repair.step(this.#commits.now());
   }
 
   /** One bounded step (< 50 ms) of making room as the ladder says. @returns whether there may be more. */

@@ -1,10 +1,12 @@
 /** Statements that several questions share. */
 import type { Database } from 'better-sqlite3';
+import { SluiceError } from '../errors.ts';
 import type { BlockColumns } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import { decodeContent } from './content.ts';
+import { readLedger } from './kept-ledger.ts';
 import type { ledgerOf } from './ledger.ts';
-import { isRolled, openRolled } from './rolled/open.ts';
+import { isRolled, openRolled, type RolledBlock } from './rolled/open.ts';
 import type { BlockRow, LedgerRow } from './store.ts';
 
 /** @returns rows of `sql`, whose columns are what `Row` says. */
@@ -21,12 +23,16 @@ export function ledgerRows(db: Database): Parameters<typeof ledgerOf> {
     all<{ id: number; name: string }>(db, 'SELECT id, name FROM sources').map(({ id, name }) => [id, name]),
   );
   const targets = all<{ name: string }>(db, 'SELECT name FROM targets WHERE removed = 0').map(({ name }) => name);
-  return [
-    all<LedgerRow>(db, 'SELECT target, source, reason, count FROM ledger'),
-    sources,
-    targets,
-    Number(metaOf(db, 'ledger since') ?? 0),
-  ];
+  return [ledgerIn(db), sources, targets, Number(metaOf(db, 'ledger since') ?? 0)];
+}
+
+function ledgerIn(db: Database): LedgerRow[] {
+  const sql = 'SELECT counters FROM ledger WHERE part = ?';
+  const rows = readLedger((part) => all<{ counters: Uint8Array }>(db, sql, part)[0]?.counters);
+  if (rows !== undefined) return rows;
+  throw new SluiceError('cache.corrupt', 'stop', 'the ledger in the cache is damaged', {
+    hint: 'Start the gateway: it begins a new one from what the cache holds, and says so. The readings are not affected.',
+  });
 }
 
 /** Content of a block, opened; undefined when there is none, or it is damaged. @throws cache.key_missing, cache.key_wrong (stop) */
@@ -53,14 +59,24 @@ export function readColumns(db: Database, row: BlockRow): BlockColumns | undefin
 export function readTags(db: Database, row: BlockRow, tags: Iterable<number>): BlockColumns[] {
   if (!holdsReadings(row.class)) return [];
   const stored = storedBlock(db, row.id);
-  if (!isRolled(stored)) {
-    const columns = stored && readColumns(db, row);
-    return columns === undefined ? [] : [columns];
-  }
+  if (stored === undefined) return [];
   try {
+    if (!isRolled(stored)) {
+      const content = decodeContent(row, stored);
+      return content.kind === 'readings' ? [content.columns] : [];
+    }
     const block = openRolled(stored);
-    return [...tags].flatMap((tag) => block.tag(tag) ?? []);
+    return [...tags].flatMap((tag) => tagOf(block, tag) ?? []);
   } catch {
     return [];
+  }
+}
+
+/** Damage in the section of one tag is not damage of the others. */
+function tagOf(block: RolledBlock, tag: number): BlockColumns | undefined {
+  try {
+    return block.tag(tag);
+  } catch {
+    return undefined;
   }
 }

@@ -2,7 +2,10 @@
 import { ByteReader, ByteWriter } from '../wire/bytes.ts';
 import type { ClassNumber } from '../wire/classes.ts';
 import { decodeRanges, encodeRanges } from '../wire/ranges.ts';
-import type { BlockRow } from './store.ts';
+import type { BlockRow, SourceCounts } from './store.ts';
+
+/** Of some sources. */
+const COUNTS_BYTES = 16;
 
 export interface JournalRecord {
   readonly id: number;
@@ -17,7 +20,7 @@ export interface JournalRecord {
   readonly wallMs: number;
   readonly synced: number;
   readonly bytes: number;
-  readonly counts: string;
+  readonly counts: Uint8Array;
   readonly holes: Uint8Array | null;
 }
 
@@ -26,8 +29,22 @@ export const JOURNAL_COLUMNS =
 
 export function blockRow(record: JournalRecord): BlockRow {
   const { holes, ...columns } = record;
-  const row = { ...columns, synced: record.synced === 1, counts: JSON.parse(record.counts) };
+  const row = { ...columns, synced: record.synced === 1, counts: countsOf(record.counts) };
   return holes === null ? row : { ...row, holes: decodeRanges(new ByteReader(holes), Number.MAX_SAFE_INTEGER) };
+}
+
+function countsOf(stored: Uint8Array): SourceCounts {
+  const reader = new ByteReader(stored);
+  const counts: [number, number][] = [];
+  while (reader.remaining > 0) counts.push([reader.varint(), reader.varint()]);
+  return counts;
+}
+
+/** The column `counts`: source and rows as varints, again and again. */
+export function storedCounts(counts: SourceCounts): Uint8Array {
+  const writer = new ByteWriter(COUNTS_BYTES);
+  for (const [source, rows] of counts) writer.varint(source).varint(rows);
+  return writer.take();
 }
 
 /** The column `holes`. */

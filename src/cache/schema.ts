@@ -21,7 +21,7 @@ const FIRST = `
   CREATE TABLE journal (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL, rows INTEGER NOT NULL,
     first_ms REAL NOT NULL, last_ms REAL NOT NULL, pending INTEGER NOT NULL, mono_ms REAL NOT NULL, wall_ms REAL NOT NULL,
-    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts TEXT NOT NULL, holes BLOB
+    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts BLOB NOT NULL, holes BLOB
   );
   CREATE INDEX journal_pending ON journal (class) WHERE pending <> 0;
   CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL);
@@ -29,10 +29,8 @@ const FIRST = `
     id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL,
     rows INTEGER NOT NULL, block BLOB, sealed INTEGER NOT NULL
   );
-  CREATE TABLE ledger (
-    target TEXT NOT NULL, source INTEGER NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL,
-    PRIMARY KEY (target, source, reason)
-  ) WITHOUT ROWID;
+  -- Two rows: see kept-ledger.ts.
+  CREATE TABLE ledger (part INTEGER PRIMARY KEY, counters BLOB NOT NULL);
   CREATE TABLE explained (
     target TEXT NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, reason TEXT NOT NULL, ranges BLOB NOT NULL,
     PRIMARY KEY (target, run, class, reason)
@@ -46,9 +44,8 @@ const FIRST = `
     id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, source TEXT NOT NULL, subject TEXT NOT NULL, reason TEXT NOT NULL,
     original BLOB NOT NULL, sealed INTEGER NOT NULL
   );
-  CREATE TABLE receipts (
-    source TEXT NOT NULL, packet_id INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (source, packet_id)
-  ) WITHOUT ROWID;
+  -- Those of one source and one commit: see kept-receipts.ts.
+  CREATE TABLE receipts (id INTEGER PRIMARY KEY, source TEXT NOT NULL, receipts BLOB NOT NULL);
   CREATE TABLE alarms (id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE audit (id TEXT PRIMARY KEY, at_ms REAL NOT NULL, row TEXT NOT NULL) WITHOUT ROWID;
   -- Zeros over free pages, while a tag is being forgotten.

@@ -37,6 +37,7 @@ const SQL = {
   pendingSums: `SELECT class, count(*) AS blocks, sum(rows) AS rows, sum(bytes) AS bytes, min(wall_ms) AS oldestMs
     FROM journal WHERE pending <> 0 AND pending & ? GROUP BY class`,
   blocks: `${JOURNAL} WHERE id >= ? ORDER BY id LIMIT ?`,
+  blocksBetween: `${JOURNAL} WHERE id >= ? AND class >= 3 AND last_ms >= ? AND first_ms <= ? ORDER BY id LIMIT ?`,
   // Classes 0 and 1, alarm and control rows, are kept while their run is remembered.
   removable: `${JOURNAL} WHERE id >= ? AND class >= 2 AND NOT pending & ? ORDER BY id LIMIT ?`,
   lastBlockId: 'SELECT max(id) AS id FROM journal',
@@ -45,8 +46,8 @@ const SQL = {
   trimDamaged:
     'DELETE FROM damaged WHERE id IN (SELECT id FROM damaged ORDER BY at_ms DESC, id DESC LIMIT -1 OFFSET ?)',
 
-  count: 'INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count',
-  ledger: 'SELECT target, source, reason, count FROM ledger',
+  ledger: 'SELECT counters FROM ledger WHERE part = ?',
+  putLedger: 'INSERT INTO ledger VALUES (?, ?) ON CONFLICT DO UPDATE SET counters = excluded.counters',
   explained: 'SELECT target, run, class, reason, ranges FROM explained WHERE target = ?',
   putExplained: 'INSERT OR REPLACE INTO explained VALUES (?, ?, ?, ?, ?)',
 
@@ -54,7 +55,11 @@ const SQL = {
   windowsAfter:
     'SELECT id, period_ms AS periodMs, from_ms AS fromMs, to_ms AS toMs, rows, block FROM windows WHERE id > ? ORDER BY id LIMIT ?',
   lastWindowsId: 'SELECT max(id) AS id FROM windows',
-  removeWindows: 'DELETE FROM windows WHERE to_ms < ? AND id IN (SELECT id FROM windows ORDER BY id LIMIT ?)',
+  windowsBetween: `SELECT id, period_ms AS periodMs, from_ms AS fromMs, to_ms AS toMs, rows, block FROM windows
+    WHERE period_ms = ? AND to_ms > ? AND from_ms < ? AND id > ? ORDER BY id LIMIT ?`,
+  windowPeriods: 'SELECT DISTINCT period_ms AS ms FROM windows ORDER BY ms',
+  removeWindows: `DELETE FROM windows WHERE id IN (
+    SELECT id FROM windows WHERE period_ms = ? AND to_ms < ? AND id < (SELECT max(id) FROM windows) ORDER BY to_ms LIMIT ?)`,
 
   // Its id is known before: sealed bytes are bound to it.
   addDeadLetter: 'INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -68,10 +73,9 @@ const SQL = {
   audit: 'SELECT row FROM audit ORDER BY at_ms, id',
   putAudit: 'INSERT INTO audit VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET row = excluded.row',
   trimAudit: 'DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY at_ms DESC, id DESC LIMIT -1 OFFSET ?)',
-  receipts: 'SELECT source, packet_id AS packetId, digest FROM receipts WHERE source = ?',
-  addReceipt: 'INSERT OR REPLACE INTO receipts VALUES (?, ?, ?)',
-  removeReceipt: 'DELETE FROM receipts WHERE source = ? AND packet_id = ?',
-  clearReceipts: 'DELETE FROM receipts WHERE source = ?',
+  receipts: 'SELECT id, source, receipts FROM receipts ORDER BY id',
+  putReceipts: 'INSERT INTO receipts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET receipts = excluded.receipts',
+  removeReceipts: 'DELETE FROM receipts WHERE id = ?',
   alarms: 'SELECT row FROM alarms ORDER BY id',
   putAlarm: 'INSERT INTO alarms VALUES (?, ?) ON CONFLICT DO UPDATE SET row = excluded.row',
   removeAlarm: 'DELETE FROM alarms WHERE id = ?',

@@ -5,7 +5,9 @@ import { type AtRestKeys, kidOn, NO_KEYS, type Sealer } from './at-rest.ts';
 import { openSealer } from './at-rest-store.ts';
 import { diskError } from './disk-error.ts';
 import { Wipe } from './forget/wipe.ts';
-import { blockRow, type JournalRecord, storedHoles } from './rows.ts';
+import { KeptLedger } from './kept-ledger.ts';
+import { KeptReceipts, type ReceiptsTable } from './kept-receipts.ts';
+import { blockRow, type JournalRecord, storedCounts, storedHoles } from './rows.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type {
   BlockRow,
@@ -29,6 +31,8 @@ export class SqliteStore implements BlockStore {
   readonly #sealer: Sealer;
   readonly #wipe: Wipe;
   #lastLetterId: number;
+  readonly #ledger: KeptLedger;
+  readonly #receipts: KeptReceipts;
 
   /**
    * @param db opened by `openDatabase`: WAL, synchronous FULL, right schema, checkpointed.
@@ -40,17 +44,30 @@ export class SqliteStore implements BlockStore {
     this.#sealer = openSealer(db, keys);
     this.#wipe = new Wipe(db);
     this.#lastLetterId = (this.#sql.lastDeadLetterId.get() as { id: number | null }).id ?? 0;
+    const sql = this.#sql;
+    this.#ledger = new KeptLedger({
+      read: (part) => (sql.ledger.get(part) as { counters: Uint8Array } | undefined)?.counters, // its column
+      write: (part, counters) => sql.putLedger.run(part, counters),
+    });
+    this.#receipts = new KeptReceipts({
+      all: () => sql.receipts.all() as ReturnType<ReceiptsTable['all']>, // its columns
+      put: (id, source, receipts) =>
+        receipts === undefined ? sql.removeReceipts.run(id) : sql.putReceipts.run(id, source, receipts),
+    });
   }
 
   transaction<T>(work: () => T): T {
     try {
       this.#sql.begin.run();
       const result = work();
+      this.#ledger.write();
+      this.#receipts.write();
       this.#sql.commit.run();
       return result;
     } catch (thrown) {
       // A failed COMMIT may or may not have ended it.
       if (this.#db.inTransaction) this.#rollback();
+      this.#undo(thrown);
       throw diskError(thrown);
     }
   }
@@ -60,6 +77,16 @@ export class SqliteStore implements BlockStore {
       this.#sql.rollback.run();
     } catch {
       // SQLite rolls back by itself on I/O errors; what failed first is what gets reported.
+    }
+  }
+
+  /** What is kept in memory says again what the file does. */
+  #undo(cause: unknown): void {
+    try {
+      this.#ledger.undo();
+      this.#receipts.undo();
+    } catch {
+      throw diskError(cause);
     }
   }
 
@@ -122,7 +149,7 @@ export class SqliteStore implements BlockStore {
     const { id, run, class: classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced, counts } = row;
     const synced01 = synced ? 1 : 0;
     const columns = [id, run, classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced01, block.length];
-    this.#sql.addJournal.run(...columns, JSON.stringify(counts), storedHoles(row));
+    this.#sql.addJournal.run(...columns, storedCounts(counts), storedHoles(row));
     this.#sql.addBlock.run(id, this.#sealer.seal('blocks', id, block));
   }
   block(id: number): Uint8Array | undefined {
@@ -151,6 +178,9 @@ export class SqliteStore implements BlockStore {
   blocks(id: number, limit: number): BlockRow[] {
     return (this.#sql.blocks.all(id, limit) as JournalRecord[]).map(blockRow);
   }
+  blocksBetween(fromMs: number, toMs: number, id: number, limit: number): BlockRow[] {
+    return (this.#sql.blocksBetween.all(id, fromMs, toMs, limit) as JournalRecord[]).map(blockRow);
+  }
   removableBlocks(bits: number, id: number, limit: number): BlockRow[] {
     return (this.#sql.removable.all(id, bits, limit) as JournalRecord[]).map(blockRow);
   }
@@ -172,10 +202,13 @@ export class SqliteStore implements BlockStore {
   }
 
   count(target: string, source: number, reason: string, by: number): void {
-    if (by !== 0) this.#sql.count.run(target, source, reason, by);
+    this.#ledger.count(target, source, reason, by);
+  }
+  isLedgerLost(): boolean {
+    return this.#ledger.isLost;
   }
   ledger(): LedgerRow[] {
-    return this.#sql.ledger.all() as LedgerRow[]; // the statement's columns
+    return this.#ledger.rows();
   }
   explained(target: string): ExplainedRow[] {
     return this.#sql.explained.all(target) as ExplainedRow[]; // the statement's columns
@@ -193,8 +226,14 @@ export class SqliteStore implements BlockStore {
   lastWindowsId(): number {
     return (this.#sql.lastWindowsId.get() as { id: number | null }).id ?? 0;
   }
-  removeWindows(beforeMs: number, limit: number): number {
-    return this.#sql.removeWindows.run(beforeMs, limit).changes;
+  windowsBetween(periodMs: number, fromMs: number, toMs: number, id: number, limit: number): WindowBlock[] {
+    return this.#sql.windowsBetween.all(periodMs, fromMs, toMs, id, limit) as WindowBlock[]; // the statement's columns
+  }
+  windowPeriods(): number[] {
+    return (this.#sql.windowPeriods.all() as { ms: number }[]).map(({ ms }) => ms);
+  }
+  removeWindows(periodMs: number, beforeMs: number, limit: number): number {
+    return this.#sql.removeWindows.run(periodMs, beforeMs, limit).changes;
   }
 
   addDeadLetter({ atMs, source, subject, reason, original }: DeadLetterRow): void {
@@ -232,14 +271,13 @@ export class SqliteStore implements BlockStore {
     return this.#sql.trimDeadLetters.run(keep).changes;
   }
   receipts(source: string): ReceiptRow[] {
-    return this.#sql.receipts.all(source) as ReceiptRow[]; // the statement's columns
+    return this.#receipts.of(source);
   }
-  addReceipt({ source, packetId, digest }: ReceiptRow): void {
-    this.#sql.addReceipt.run(source, packetId, digest);
+  addReceipt(row: ReceiptRow): void {
+    this.#receipts.add(row);
   }
   removeReceipts(source: string, packetIds?: readonly number[]): void {
-    if (packetIds === undefined) this.#sql.clearReceipts.run(source);
-    else for (const packetId of packetIds) this.#sql.removeReceipt.run(source, packetId);
+    this.#receipts.remove(source, packetIds);
   }
   alarms(): string[] {
     return (this.#sql.alarms.all() as { row: string }[]).map(({ row }) => row);

@@ -182,6 +182,8 @@ export interface BlockStore {
   pendingSums(bits: number): PendingSum[];
   /** All blocks from `id` on. */
   blocks(id: number, limit: number): BlockRow[];
+  /** Blocks of readings that may hold some of that time, both ends included, from `id` on. */
+  blocksBetween(fromMs: number, toMs: number, id: number, limit: number): BlockRow[];
   /** Blocks of readings and aggregates that no bit of `bits` holds back, from `id` on. */
   removableBlocks(bits: number, id: number, limit: number): BlockRow[];
   lastBlockId(): number;
@@ -191,6 +193,8 @@ export interface BlockStore {
   setAside(row: BlockRow, atMs: number): void;
 
   count(target: string, source: number, reason: string, by: number): void;
+  /** The account did not read back as it was written, and began empty at this opening. Until the first transaction ends. */
+  isLedgerLost(): boolean;
   ledger(): LedgerRow[];
   explained(target: string): ExplainedRow[];
   putExplained(row: ExplainedRow): void;
@@ -198,7 +202,12 @@ export interface BlockStore {
   addWindows(row: Omit<WindowBlock, 'id'>): void;
   windowsAfter(id: number, limit: number): WindowBlock[];
   lastWindowsId(): number;
-  removeWindows(beforeMs: number, limit: number): number;
+  /** Blocks of a length that may hold windows of that time, with an id above `id`, in the order they were written. */
+  windowsBetween(periodMs: number, fromMs: number, toMs: number, id: number, limit: number): WindowBlock[];
+  /** Lengths there are, the shortest first. */
+  windowPeriods(): number[];
+  /** The oldest of a length, but never the newest block of all, whose id would be given again; how many went. */
+  removeWindows(periodMs: number, beforeMs: number, limit: number): number;
   /** In the place of the one with its id; without rows it is removed. */
   putWindows(row: WindowBlock): void;
 

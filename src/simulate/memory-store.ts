@@ -152,6 +152,8 @@ export class MemoryStore implements BlockStore {
     return sums;
   }
   blocks = (id: number, limit: number): BlockRow[] => this.#up(id, limit, () => true);
+  blocksBetween = (fromMs: number, toMs: number, id: number, limit: number): BlockRow[] =>
+    this.#up(id, limit, (row) => row.class > FIRST_REMOVABLE_CLASS && row.lastMs >= fromMs && row.firstMs <= toMs);
   removableBlocks = (bits: number, id: number, limit: number): BlockRow[] =>
     this.#up(id, limit, (row) => row.class >= FIRST_REMOVABLE_CLASS && (row.pending & bits) === 0);
   lastBlockId = (): number => this.#sortedIds().at(-1) ?? 0;
@@ -175,6 +177,7 @@ export class MemoryStore implements BlockStore {
     const count = (this.#tables.ledger.get(key)?.count ?? 0) + by;
     this.#set(this.#tables.ledger, key, { target, source, reason, count });
   }
+  isLedgerLost = () => false;
   ledger = (): LedgerRow[] => byText([...this.#tables.ledger]);
   explained = (target: string): ExplainedRow[] =>
     byText([...this.#tables.explained]).filter((row) => row.target === target);
@@ -191,9 +194,20 @@ export class MemoryStore implements BlockStore {
       .filter((row) => row.id > id)
       .slice(0, limit);
   lastWindowsId = (): number => Math.max(0, ...this.#tables.windows.keys());
-  removeWindows(beforeMs: number, limit: number): number {
-    const oldest = sortedBy(this.#tables.windows.values(), ({ id }) => id).slice(0, limit);
-    const gone = oldest.filter(({ toMs }) => toMs < beforeMs);
+  windowsBetween = (periodMs: number, fromMs: number, toMs: number, id: number, limit: number): WindowBlock[] =>
+    sortedBy(this.#tables.windows.values(), (row) => row.id)
+      .filter((row) => row.periodMs === periodMs && row.toMs > fromMs && row.fromMs < toMs && row.id > id)
+      .slice(0, limit);
+  windowPeriods = (): number[] => {
+    const periods = new Set([...this.#tables.windows.values()].map(({ periodMs }) => periodMs));
+    return [...periods].sort((a, b) => a - b);
+  };
+  removeWindows(periodMs: number, beforeMs: number, limit: number): number {
+    const newest = this.lastWindowsId();
+    const old = [...this.#tables.windows.values()].filter(
+      (row) => row.periodMs === periodMs && row.toMs < beforeMs && row.id < newest,
+    );
+    const gone = sortedBy(old, ({ toMs }) => toMs).slice(0, limit);
     for (const { id, block } of gone) {
       this.#set(this.#tables.windows, id, undefined);
       this.#grow(-block.length - ROW_BYTES);

@@ -4,8 +4,8 @@ import type { BlockStore } from '../store.ts';
 
 export interface DamageNote {
   readonly atMs: number;
-  /** The log, or the whole file. */
-  readonly what: 'log' | 'file';
+  /** The log, the whole file, or only the account of readings in it. */
+  readonly what: 'log' | 'file' | 'ledger';
   /** A sentence for a person. */
   readonly text: string;
   /** Commits that are gone, at most; undefined where nobody can say. */
@@ -38,4 +38,9 @@ export function addNotes(db: Database.Database, notes: readonly DamageNote[]): v
   const row = db.prepare('SELECT value FROM meta WHERE key = ?').get(KEY) as { value: string } | undefined; // its column
   const all = [...parseNotes(row?.value), ...notes].slice(-NOTES_KEPT);
   db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(KEY, JSON.stringify(all));
+}
+
+/** The same, of what shows after the file was opened. Inside a transaction. */
+export function noteDamage(store: Pick<BlockStore, 'meta' | 'setMeta'>, note: DamageNote): void {
+  store.setMeta(KEY, JSON.stringify([...readNotes(store), note].slice(-NOTES_KEPT)));
 }
