@@ -1,6 +1,6 @@
 /** The lines of `sluice status` about the disk: how full, what is done about it, what is written to it. */
 import type { PendingView, WearStats } from '../cache/index.ts';
-import type { CacheStats } from '../cache/types.ts';
+import type { CacheStats, LadderState } from '../cache/types.ts';
 import { ladderAction, ladderCause } from '../pipeline/index.ts';
 import { bytes, type Output, span } from './output.ts';
 
@@ -21,6 +21,12 @@ export function printStorage(cache: CacheStats, pending: readonly PendingView[],
     const budget = bytes(writeBudget.bytesADay);
     output.line(`           today's write budget of ${budget} is used up: hurried commits are 250 ms apart`);
   }
+}
+
+/** Of a gateway that does not tell how it is now. */
+export function printLadder(ladder: LadderState, output: Output): void {
+  if (ladder.level === 0) return;
+  output.line(`storage    level ${ladder.level} of 5 after its last step: ${ladderCause(ladder)}`);
 }
 
 export function printWear(wear: WearStats, output: Output): void {

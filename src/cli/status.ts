@@ -4,14 +4,14 @@
  */
 import { request } from 'undici';
 import { type CacheHolder, type CacheReader, cacheHolder, type PendingView, type WearStats } from '../cache/index.ts';
-import type { AlarmRow } from '../cache/types.ts';
+import type { AlarmRow, LadderState } from '../cache/types.ts';
 import type { Config } from '../config/load.ts';
 import type { GatewayStatus } from '../gateway.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import { type CacheChoice, openLocalCache } from './local-cache.ts';
 import { bytes, count, type Output, span, table, time } from './output.ts';
-import { printStorage, printWear } from './status-storage.ts';
+import { printLadder, printStorage, printWear } from './status-storage.ts';
 
 /** A gateway that hangs must not hang the one who looks for the reason. */
 const ASK_TIMEOUT_MS = 2000;
@@ -31,6 +31,8 @@ interface Report {
   readonly tags: number;
   readonly pending: readonly PendingView[];
   readonly alarms: readonly AlarmRow[];
+  /** Now, or after the last step that is in the file. */
+  readonly ladder: LadderState | undefined;
   /** Of the running gateway, else as of the last checkpoint; undefined before it. */
   readonly wear: WearStats | undefined;
   readonly runs: ReturnType<CacheReader['runs']>;
@@ -52,6 +54,7 @@ export async function status(options: StatusCommand, output: Output): Promise<Ex
       tags: cache.tags().length,
       pending: cache.pending(),
       alarms: cache.alarms(),
+      ladder: live?.cache.ladder ?? cache.ladder(),
       wear: live?.cache.wear ?? cache.wear(config?.cache.endurance),
       runs: cache.runs(),
     };
@@ -112,6 +115,7 @@ function print(report: Report, output: Output): void {
   );
   printPending(report.pending, nowMs, output);
   if (live !== undefined) printStorage(live.cache, report.pending, nowMs, output);
+  else if (report.ladder !== undefined) printLadder(report.ladder, output);
   if (report.wear !== undefined) printWear(report.wear, output);
   if (live !== undefined) printLive(live, nowMs, output);
   printAlarms(report.alarms, nowMs, output);

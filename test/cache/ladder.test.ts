@@ -245,6 +245,9 @@ describe('a cache without uplink', () => {
     }
     expect([...new Set(levels())]).toEqual([1, 2, 3, 4]);
     verify();
+    const reader = readCache(place.path);
+    expect(reader.ladder()).toMatchObject({ level: 4, cause: 'disk' });
+    reader.close();
     const before = account(core);
     expect(before.aggregated).toBeGreaterThan(50_000);
     expect(before.dropped).toBeGreaterThan(50_000);

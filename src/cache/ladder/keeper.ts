@@ -6,16 +6,14 @@ import { codeOf } from '../../errors.ts';
 import type { LadderRow } from '../../wire/control.ts';
 import type { Flight } from '../flight.ts';
 import type { Stamp } from '../journal.ts';
-import type { BlockStore } from '../store.ts';
 import type { LadderState } from '../types.ts';
 import { AT_REST, nextState } from './ladder.ts';
 import { type PressureOptions, Pressures } from './pressure.ts';
 import { Relief } from './relief.ts';
 import type { Room } from './room.ts';
+import { LADDER_META, savedLadder } from './saved.ts';
 import type { WriteOffParts } from './write-off.ts';
 
-/** In `meta`, as JSON: the state after the last step. */
-export const LADDER_META = 'ladder';
 /** While the disk takes no control rows either; a step more joins the last. */
 const UNSAID_MAX = 16;
 
@@ -103,10 +101,4 @@ export class LadderKeeper {
       return undefined;
     }
   }
-}
-
-/** The state after the last step that was written; undefined when there never was one. */
-export function savedLadder(store: Pick<BlockStore, 'meta'>): LadderState | undefined {
-  const saved = store.meta(LADDER_META);
-  return saved === undefined ? undefined : JSON.parse(saved); // written by us
 }
