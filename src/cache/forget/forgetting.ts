@@ -4,8 +4,8 @@
  *
  *     journal   every block: rows that no target is about to get go; what a target lacks is written off as `forgotten`,
  *               with a GAP. Blocks with rows of it in flight wait for their answer, and go then.
- *     windows   every block of windows.
- *     rest      open windows, the last value, dead letters, damaged blocks that were set aside.
+ *     windows   the open ones, and every block of windows.
+ *     rest      the last value, dead letters, damaged blocks that were set aside.
  *     wipe      free pages and the log: SQLite leaves there what was deleted.
  *
  * What comes of the tag while this goes on is forgotten, too; what comes later is kept.
@@ -128,9 +128,9 @@ export class Forgetting {
         return { ...job, cursor, removed: sum(job.removed, removed), waiting: union(job.waiting, idsOf(waiting)) };
       });
     }
-    // Readings that wait for room have numbers, and come after the last block yet.
+    // Readings that wait for room have numbers, come after the last block yet, and are in the windows already.
     if (commits.readingsStuck > 0) return undefined;
-    if (job.waiting.length === 0) return this.#write(() => ({ ...job, phase: 'windows', cursor: 0 }));
+    if (job.waiting.length === 0) return this.#toWindows(job);
     const landed = job.waiting.flatMap((ids) => this.#blocksIn(ids));
     const ready = landed.filter((row) => !this.#stepper.isFlying(row)).slice(0, BLOCKS_AT_ONCE);
     const done = new Set(ready.map(({ id }) => id));
@@ -141,6 +141,17 @@ export class Forgetting {
     return this.#write((now) => {
       const { removed, waiting } = this.#stepper.take(ready, tag, now);
       return { ...job, removed: sum(job.removed, removed), waiting: union(left, idsOf(waiting)) };
+    });
+  }
+
+  /** First those in memory, and those that would be counted again: nothing may come behind what is looked at now. */
+  #toWindows(job: ForgetJob): ForgetJob {
+    const { windows, commits } = this.#parts;
+    const { numbers } = this.#tag(job);
+    return this.#write(() => {
+      for (const number of numbers) windows.forget(number);
+      commits.checkpoint();
+      return { ...job, phase: 'windows', cursor: 0 };
     });
   }
 
@@ -182,14 +193,10 @@ export class Forgetting {
     });
   }
 
-  #rest(job: ForgetJob): ForgetJob | undefined {
-    const { store, windows, commits } = this.#parts;
-    // The open windows are saved below, and must not know of readings that are not on disk.
-    if (commits.readingsStuck > 0) return undefined;
-    const { numbers, ids } = this.#tag(job);
+  #rest(job: ForgetJob): ForgetJob {
+    const { store } = this.#parts;
+    const { ids } = this.#tag(job);
     return this.#write(() => {
-      for (const number of numbers) windows.forget(number);
-      commits.checkpoint();
       const hot = withoutValues(store.blob(HOT), ids, (id) => this.#typeOf(id));
       if (hot !== undefined) store.setBlob(HOT, hot);
       const rest = { deadLetters: store.removeDeadLetters(job.tag), damaged: store.removeDamaged() };

@@ -1,18 +1,30 @@
 /**
- * What was deleted is still in free pages until they are used again, and in the log until that is cut off. So the free pages
- * are filled with zeros: rows of zeros take them all, some MB a step, and go again; then the log is written back and cut.
+ * What was deleted is still in free pages, in the tails of pages that were used again, and in the log. So:
  *
- * The flash below may keep older copies of a page where no program can reach them.
+ *     zeros     rows of zeros take every free page, some MB a step, and go again;
+ *     rows      each row of the large tables is written anew, and its old pages are zeroed as they become free
+ *               (`secure_delete` is ON from here to the end, for whatever else is written meanwhile, too);
+ *     log       is written back and cut off.
+ *
+ * That writes the whole cache once: forgetting is rare. The flash below may keep older copies of a page where no program can
+ * reach them.
  */
 import type { Database } from 'better-sqlite3';
 
-/** 2 MB of 4 kB pages: some ten milliseconds. */
-const PAGES_AT_ONCE = 500;
+/** 2 MB: some ten milliseconds. */
+const STEP_BYTES = 2_000_000;
 /** So that the last row of zeros leaves no free page over. */
 const PAGES_BEYOND = 2;
+const ROWS_AT_ONCE = 64;
+const TABLES = ['blocks', 'windows', 'dead_letters', 'blobs'] as const;
+
+type Row = readonly unknown[];
 
 export class Wipe {
   readonly #db: Database;
+  #table = 0;
+  #after = -1;
+  #phase: 'zeros' | 'rows' | 'log' = 'zeros';
   /** Taken by zeros at the moment: no content, and not to be counted as such. */
   pages = 0;
 
@@ -23,22 +35,61 @@ export class Wipe {
   }
 
   step(): 'more' | 'busy' | 'done' {
-    const free = this.#pragma('freelist_count');
-    if (free > 0 && !this.#emptied) {
-      const pages = Math.min(free, PAGES_AT_ONCE) + PAGES_BEYOND;
-      this.#db.prepare('INSERT INTO wiping (zeros) VALUES (zeroblob(?))').run(pages * this.#pragma('page_size'));
-      this.pages += pages;
-      return 'more';
-    }
-    this.#emptied = true;
-    this.#db.exec('DELETE FROM wiping');
-    this.pages = 0;
+    if (this.#phase === 'zeros') return this.#zeros();
+    if (this.#phase === 'rows') return this.#rows();
     if (!this.#cutLog()) return 'busy';
-    this.#emptied = false;
+    this.#phase = 'zeros';
+    this.#db.pragma('secure_delete = FAST');
     return 'done';
   }
 
-  #emptied = false;
+  #zeros(): 'more' {
+    this.#db.pragma('secure_delete = ON');
+    const free = this.#pragma('freelist_count');
+    if (free > 0) {
+      const pageBytes = this.#pragma('page_size');
+      const pages = Math.min(free, Math.floor(STEP_BYTES / pageBytes)) + PAGES_BEYOND;
+      this.#db.prepare('INSERT INTO wiping (zeros) VALUES (zeroblob(?))').run(pages * pageBytes);
+      this.pages += pages;
+      return 'more';
+    }
+    this.#db.exec('DELETE FROM wiping');
+    this.pages = 0;
+    this.#phase = 'rows';
+    this.#table = 0;
+    this.#after = -1;
+    return 'more';
+  }
+
+  #rows(): 'more' {
+    const table = TABLES[this.#table];
+    if (table === undefined) {
+      this.#phase = 'log';
+      return 'more';
+    }
+    // Few and small enough for one step; they have no number of their own to go on from.
+    const limit = table === 'blobs' ? Number.MAX_SAFE_INTEGER : ROWS_AT_ONCE;
+    const sql = `SELECT rowid, * FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ?`;
+    const found = this.#db.prepare(sql).raw().all(this.#after, limit) as Row[]; // its columns
+    const rows = firstBytes(found);
+    if (rows.length > 0) this.#rewrite(table, rows);
+    this.#after = Number(rows.at(-1)?.[0] ?? this.#after);
+    if (rows.length === 0 || table === 'blobs') {
+      this.#table++;
+      this.#after = -1;
+    }
+    return 'more';
+  }
+
+  #rewrite(table: string, rows: readonly Row[]): void {
+    const remove = this.#db.prepare(`DELETE FROM ${table} WHERE rowid = ?`);
+    const places = rows[0]?.slice(1).map(() => '?');
+    const add = this.#db.prepare(`INSERT INTO ${table} VALUES (${places?.join()})`);
+    this.#db.transaction(() => {
+      for (const [rowid] of rows) remove.run(rowid);
+      for (const [, ...columns] of rows) add.run(...columns);
+    })();
+  }
 
   /** @returns false while somebody reads. */
   #cutLog(): boolean {
@@ -56,4 +107,15 @@ export class Wipe {
   #pragma(name: string): number {
     return Number(this.#db.pragma(name, { simple: true }));
   }
+}
+
+/** As many of the first rows as are a step's work; one at least. */
+function firstBytes(rows: readonly Row[]): Row[] {
+  let left = STEP_BYTES;
+  const end = rows.findIndex((row) => {
+    const isEnough = left <= 0;
+    for (const value of row) if (value instanceof Uint8Array) left -= value.length;
+    return isEnough;
+  });
+  return end === -1 ? [...rows] : rows.slice(0, end);
 }
