@@ -13,8 +13,8 @@ export const HURRY_APART_MS = 20;
 export const STRETCHED_APART_MS = 250;
 /** So that it does not change with every commit. */
 const RELAXED_SHARE = 0.01;
-/** What a commit writes where the system does not count: measured with 500 tags. */
-const COMMIT_BYTES = 18_000;
+/** What a commit of a few readings writes, measured; for systems that do not count. */
+const COMMIT_BYTES = 10_000;
 
 export interface WriteBudgetStats {
   readonly bytesADay: number;
