@@ -336,7 +336,7 @@ describe('forgetting a tag', () => {
         expectDelivered(core, place.path);
         look((reader) => expect(reader.verify().ok).toBe(true));
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
 });

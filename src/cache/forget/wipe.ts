@@ -2,7 +2,7 @@
  * What was deleted is still in free pages, in the tails of pages that were used again, and in the log. So:
  *
  *     zeros     rows of zeros take every free page, some MB a step, and go again;
- *     rows      each row of the large tables is written anew, and its old pages are zeroed as they become free
+ *     rows      each row is written anew, and its old pages are zeroed as they become free
  *               (`secure_delete` is ON from here to the end, for whatever else is written meanwhile, too);
  *     log       is written back and cut off.
  *
@@ -16,7 +16,9 @@ const STEP_BYTES = 2_000_000;
 /** So that the last row of zeros leaves no free page over. */
 const PAGES_BEYOND = 2;
 const ROWS_AT_ONCE = 64;
-const TABLES = ['blocks', 'windows', 'dead_letters', 'blobs'] as const;
+const TABLES = ['blocks', 'journal', 'windows', 'dead_letters'] as const;
+/** All that may be longer than a page, in one step: a few hundred kB, a few MB where thousands of ranges were explained. */
+const SMALL_TABLES = ['blobs', 'meta', 'runs', 'tags', 'targets', 'explained', 'receipts', 'alarms', 'audit'] as const;
 
 type Row = readonly unknown[];
 
@@ -64,17 +66,16 @@ export class Wipe {
   #rows(): 'more' {
     const table = TABLES[this.#table];
     if (table === undefined) {
+      this.#smallTables();
       this.#phase = 'log';
       return 'more';
     }
-    // Few and small enough for one step; they have no number of their own to go on from.
-    const limit = table === 'blobs' ? Number.MAX_SAFE_INTEGER : ROWS_AT_ONCE;
     const sql = `SELECT rowid, * FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ?`;
-    const found = this.#db.prepare(sql).raw().all(this.#after, limit) as Row[]; // its columns
+    const found = this.#db.prepare(sql).raw().all(this.#after, ROWS_AT_ONCE) as Row[]; // its columns
     const rows = firstBytes(found);
     if (rows.length > 0) this.#rewrite(table, rows);
     this.#after = Number(rows.at(-1)?.[0] ?? this.#after);
-    if (rows.length === 0 || table === 'blobs') {
+    if (rows.length === 0) {
       this.#table++;
       this.#after = -1;
     }
@@ -83,12 +84,30 @@ export class Wipe {
 
   #rewrite(table: string, rows: readonly Row[]): void {
     const remove = this.#db.prepare(`DELETE FROM ${table} WHERE rowid = ?`);
-    const places = rows[0]?.slice(1).map(() => '?');
-    const add = this.#db.prepare(`INSERT INTO ${table} VALUES (${places?.join()})`);
     this.#db.transaction(() => {
       for (const [rowid] of rows) remove.run(rowid);
-      for (const [, ...columns] of rows) add.run(...columns);
+      this.#add(
+        table,
+        rows.map(([, ...columns]) => columns),
+      );
     })();
+  }
+
+  #smallTables(): void {
+    this.#db.transaction(() => {
+      for (const table of SMALL_TABLES) {
+        const rows = this.#db.prepare(`SELECT * FROM ${table}`).raw().all() as Row[]; // its columns
+        this.#db.exec(`DELETE FROM ${table}`);
+        this.#add(table, rows);
+      }
+    })();
+  }
+
+  #add(table: string, rows: readonly Row[]): void {
+    const [first] = rows;
+    if (first === undefined) return;
+    const add = this.#db.prepare(`INSERT INTO ${table} VALUES (${first.map(() => '?').join()})`);
+    for (const columns of rows) add.run(...columns);
   }
 
   /** @returns false while somebody reads. */
