@@ -53,7 +53,7 @@ export function notePlace(store: BlockStore, id: number): void {
 }
 
 /** The last id that was given, as far as it is known: the block may be part of another by now. */
-function lastPlace(store: BlockStore): number {
+export function lastPlace(store: BlockStore): number {
   return Math.max(store.lastBlockId(), Number(store.meta(ROLLED_TO) ?? 0));
 }
 

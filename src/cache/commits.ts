@@ -5,7 +5,7 @@
 import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { RunBook, TagBook } from './books.ts';
-import { saveWindows } from './checkpoint.ts';
+import { lastPlace, saveWindows } from './checkpoint.ts';
 import { ClockRows } from './clock-rows.ts';
 import { CommitMaker, isOnlyFront, type PreparedCommit, type Taken, writeFront, writeReadings } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
@@ -13,7 +13,7 @@ import { AlarmQuota } from './ladder/alarm-quota.ts';
 import { costOf } from './ladder/pressure.ts';
 import type { Room } from './ladder/room.ts';
 import type { Retention } from './retention.ts';
-import { HOT } from './state.ts';
+import { HOT, HOT_AFTER } from './state.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
 import type { Wear } from './wear.ts';
@@ -42,6 +42,8 @@ interface Parts {
   readonly windows: WindowBook;
   readonly retention: Retention;
   readonly room: Room;
+  /** What joins the transaction of a commit, and hears when that is durable. */
+  readonly onWrite: { write(): void; written(): void };
   /** A commit's readings were written. @param cost as `costOf` */
   readonly onGrown: (cost: number) => void;
 }
@@ -165,13 +167,16 @@ export class Commits {
     const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
     const { room, retention } = this.#parts;
     if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin(now.monoMs) : 0) && bytes > 0) return false;
+    const before = this.#hot === undefined ? 0 : lastPlace(this.#parts.store);
     this.#parts.store.transaction(() => {
       if (!waiting.isFrontWritten) writeFront(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
       writeReadings(this.#parts.store, commit, this.#parts.tags);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
-      if (this.#hot !== undefined) this.#parts.store.setBlob(HOT, this.#hot);
+      if (this.#hot !== undefined) this.#writeHot(this.#hot, before);
+      this.#parts.onWrite.write();
       if (checkpoint) this.checkpoint();
     });
+    this.#parts.onWrite.written();
     this.#hot = undefined;
     this.#parts.onGrown(costOf(bytes, commit.blocks.length));
     this.#commits++;
@@ -182,6 +187,12 @@ export class Commits {
     this.#checkpointMs = now.monoMs;
     this.#checkpointReadings = 0;
     return true;
+  }
+
+  /** @param blockId everything up to here is older than the last values. */
+  #writeHot(hot: Uint8Array, blockId: number): void {
+    this.#parts.store.setBlob(HOT, hot);
+    this.#parts.store.setMeta(HOT_AFTER, String(blockId));
   }
 
   /** @returns whether all of them are on disk. */

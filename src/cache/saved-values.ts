@@ -1,29 +1,48 @@
 /** Last values as of the checkpoint, read from the file. */
 import type { Database } from 'better-sqlite3';
-import { type TagDefinition, valueReader } from '../reading.ts';
-import { tagIdHex } from '../wire/tag.ts';
-import { all } from './query.ts';
-import { HOT, unpackState } from './state.ts';
+import { valueReader } from '../reading.ts';
+import type { KnownTag } from './known-tags.ts';
+import { all, metaOf } from './query.ts';
+import { HOT, HOT_AFTER, unpackState } from './state.ts';
 import type { HotState, ReadingView } from './types.ts';
 
-/** By tag name: tags that have been silent since are not looked for in all of the journal. */
-export function savedValues(db: Database, wanted: readonly TagDefinition[]): Map<string, ReadingView> {
-  const [row] = all<{ value: Uint8Array }>(db, 'SELECT value FROM blobs WHERE key = ?', HOT);
-  const state = unpackState<HotState>(row?.value);
-  const found = new Map<string, ReadingView>();
-  if (state === undefined) return found;
+export interface Saved {
+  /** Everything in blocks up to here is in it, unless a block was rolled since with later ones; −1 for not known. */
+  readonly blockId: number;
+  value(tag: KnownTag): ReadingView | undefined;
+}
+
+/** Read again when something newer was saved. */
+export class SavedValues {
+  readonly #db: Database;
+  #read: { readonly mark: string; readonly saved: Saved } | undefined;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  get(): Saved {
+    const mark = metaOf(this.#db, HOT_AFTER);
+    if (mark !== undefined && this.#read?.mark === mark) return this.#read.saved;
+    const [row] = all<{ value: Uint8Array }>(this.#db, 'SELECT value FROM blobs WHERE key = ?', HOT);
+    const state = unpackState<HotState>(row?.value);
+    const saved = state === undefined ? NOTHING : savedOf(state, Number(mark ?? -1));
+    this.#read = mark === undefined ? undefined : { mark, saved };
+    return saved;
+  }
+}
+
+const NOTHING: Saved = { blockId: -1, value: () => undefined };
+
+function savedOf(state: HotState, blockId: number): Saved {
   const rows = new Map(state.ids.map((id, at) => [id, at]));
   const read = valueReader(state);
-  for (const definition of wanted) {
-    const at = rows.get(tagIdHex(definition));
-    if (at === undefined) continue;
-    const { name, type } = definition;
-    found.set(name, {
-      tag: name,
-      timeMs: state.timeMs[at] ?? 0,
-      value: read(at, type),
-      quality: state.quality[at] ?? 0,
-    });
-  }
-  return found;
+  return {
+    blockId,
+    value({ id, definition: { name, type } }) {
+      const at = rows.get(id);
+      if (at === undefined) return undefined;
+      return { tag: name, timeMs: state.timeMs[at] ?? 0, value: read(at, type), quality: state.quality[at] ?? 0 };
+    },
+  };
 }

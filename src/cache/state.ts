@@ -6,6 +6,8 @@ import { pack, unpack } from './packing.ts';
 const CRC_BYTES = 4;
 /** The store's name for the last values (`HotState`). */
 export const HOT = 'hot';
+/** In `meta`: the last block before the commit that saved them. */
+export const HOT_AFTER = 'hot after';
 
 export function packState(value: unknown): Uint8Array {
   const body = serialize(value);
