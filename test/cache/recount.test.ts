@@ -7,6 +7,7 @@ import { recountBlocks, recountDirectory } from '../../src/cache/recount.ts';
 import { openSnapshot } from '../../src/cache/snapshot.ts';
 import { differenceText } from '../../src/gateway-recount.ts';
 import { toPublic } from '../../src/wire/keys.ts';
+import { changeLedger } from './change-ledger.ts';
 import { chunk, cloudKey, config, device, folder, OK, request, START_MS, tag } from './rig.ts';
 
 const SETTINGS = { commitInterval: '20ms' };
@@ -20,7 +21,7 @@ beforeEach(async () => {
   path = join(place.path, 'cache');
   cache = await open();
   // More blocks than one page, of two sources, some delivered.
-  for (let commit = 0; commit < 75; commit++) {
+  for (let commit = 0; commit < 70; commit++) {
     cache.append({ chunk: chunk(Array.from({ length: 20 }, (_, i) => [i % 2, START_MS + commit * 1000 + i, i])) });
     await cache.committed();
     if (commit !== 30) continue;
@@ -63,7 +64,7 @@ describe('a recount beside the running cache', () => {
     const client = cache;
     if (client === undefined) throw new Error('not open');
     let commits = 0;
-    const recounts = Array.from({ length: 3 }, (_, i) => recountCache(config(path, SETTINGS), i === 2, never));
+    const recounts = Array.from({ length: 2 }, (_, i) => recountCache(config(path, SETTINGS), i === 1, never));
     const done = Promise.all(recounts).then((reports) => reports);
     let isDone = false;
     done.then(
@@ -78,13 +79,12 @@ describe('a recount beside the running cache', () => {
     }
     expect(commits).toBeGreaterThan(0);
     for (const { differences, wrong } of await done) expect([differences, wrong]).toEqual([[], []]);
-    expect((await done)[2]?.blocks).toBeGreaterThanOrEqual(70);
+    expect((await done)[1]?.blocks).toBeGreaterThanOrEqual(70);
   });
 
   test('names source and target, what the ledger expects and what the blocks hold; the command line does, too', async () => {
-    await damage(
-      "UPDATE ledger SET count = count - 3 WHERE target = '' AND reason = 'accepted' AND source = (SELECT id FROM sources WHERE name = 'meter')",
-    );
+    await cache?.close();
+    changeLedger(path, 'meter', -3);
     cache = await open();
     const report = await recountCache(config(path, SETTINGS), false, never);
     const [difference] = report.differences;

@@ -1,8 +1,7 @@
 // Somebody changes the ledger in the file while the gateway is off: it says so by itself, and again when it adds up.
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import Database from 'better-sqlite3';
 import type { GatewayStatus } from '../../src/gateway.ts';
+import { changeLedger } from '../cache/change-ledger.ts';
 import { sluice } from '../cli/rig.ts';
 import { Site } from './in-process.ts';
 
@@ -20,15 +19,7 @@ afterEach(() => site.stop());
 
 const alarm = ({ alarms }: GatewayStatus) => alarms.find(({ id }) => id === 'ledger_difference');
 
-function change(by: number): void {
-  const db = new Database(join(site.cache, 'cache.db'));
-  try {
-    const sql = "UPDATE ledger SET count = count + ? WHERE target = '' AND reason = 'accepted'";
-    expect(db.prepare(sql).run(by).changes).toBe(1);
-  } finally {
-    db.close();
-  }
-}
+const change = (by: number) => changeLedger(site.cache, 'made', by);
 
 test('a ledger row that was changed between two starts is an alarm, and none any more when it is put right', async () => {
   await site.start(SETTINGS);
