@@ -23,6 +23,8 @@ export interface RetentionLimits {
   readonly bytesMax: number;
   readonly ageMax: number;
   readonly windowsAgeMax: number;
+  /** Of each length, of each tag. */
+  readonly windowsKept: number;
 }
 
 export class Retention {
@@ -97,7 +99,7 @@ export class Retention {
     if (page.length === 0) {
       // New blocks come after this one, and may be removable from the start where there is no target.
       this.#from = this.#store.lastBlockId() + 1;
-      return this.#store.removeWindows(Number.MAX_SAFE_INTEGER, WINDOWS_AT_ONCE) > 0;
+      return this.#removeFinest();
     }
     let excess = this.#excess(wanted);
     for (const row of page) {
@@ -119,10 +121,26 @@ export class Retention {
       this.#remove(row);
       blocks++;
     }
-    let windows = 0;
-    if (now.synced) windows = this.#store.removeWindows(now.wallMs - this.#limits.windowsAgeMax, WINDOWS_AT_ONCE);
+    const windows = now.synced ? this.#removeOldWindows(now.wallMs) : 0;
     const more = blocks === BLOCKS_AT_ONCE || windows === WINDOWS_AT_ONCE;
     if (!more) this.#agesCheckedMs = now.monoMs;
+  }
+
+  /** Each length keeps as many windows of a tag, so that the longer ones reach further back. @returns how many went, at most. */
+  #removeOldWindows(wallMs: number): number {
+    const { windowsAgeMax, windowsKept } = this.#limits;
+    const removed = this.#store.windowPeriods().map((periodMs) => {
+      const ageMs = Math.min(windowsAgeMax, windowsKept * periodMs);
+      return this.#store.removeWindows(periodMs, wallMs - ageMs, WINDOWS_AT_ONCE);
+    });
+    return Math.max(0, ...removed);
+  }
+
+  /** The oldest of the shortest windows: what they say, the longer ones say in less. @returns false when there are none. */
+  #removeFinest(): boolean {
+    const removed = (periodMs: number) =>
+      this.#store.removeWindows(periodMs, Number.MAX_SAFE_INTEGER, WINDOWS_AT_ONCE) > 0;
+    return this.#store.windowPeriods().some(removed);
   }
 
   #remove(row: BlockRow): void {

@@ -49,8 +49,10 @@ class CacheWorker {
     const lock = lockFolder(config.path);
     this.#release = () => lock.release();
     this.#commitIntervalMs = config.commitInterval;
-    const { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait } = config;
-    const limits = { bytesMax, ageMax, windowsAgeMax, windows, checkpointInterval, deadLettersMax, unsyncedWait };
+    const { bytesMax, ageMax, windowsAgeMax, windowsKept, windows, checkpointInterval } = config;
+    const { deadLettersMax, unsyncedWait } = config;
+    const kept = { bytesMax, ageMax, windowsAgeMax, windowsKept, windows };
+    const limits = { ...kept, checkpointInterval, deadLettersMax, unsyncedWait };
     const ladder = {
       diskFreeMin: config.diskFreeMin,
       disk: diskOf(config.path),
@@ -85,7 +87,8 @@ class CacheWorker {
       throw thrown;
     }
     const { core } = this;
-    const steps = [{ urgent: true, step: () => core.ladderStep() }, { step: () => core.rollUp() }];
+    const others = [{ step: () => core.rollUp() }, { step: () => core.repairWindows() }];
+    const steps = [{ urgent: true, step: () => core.ladderStep() }, ...others];
     // Nobody waits for its answer: as a commit by the clock, what it throws is the end.
     this.#background = new Background(systemClock, steps, fail);
     this.#forgetDesk = new ForgetDesk({
@@ -162,7 +165,7 @@ class CacheWorker {
     // The client's types pair each call with its arguments.
     const method = this.core[call] as (...args: unknown[]) => unknown;
     const value = method.apply(this.core, [...args]);
-    if (call === 'saveHot') this.#schedule(systemClock.monoMs() + this.#commitIntervalMs);
+    if (call === 'saveHot' || call === 'acknowledge') this.#schedule(systemClock.monoMs() + this.#commitIntervalMs);
     if (call === 'stats') return { ...(value as CacheStats), writeBudget: this.#budget.stats(bootClock.monoMs()) };
     return value;
   }

@@ -16,6 +16,8 @@ const HOT_TTL_MS = 1000;
 const WINDOWS_MS = [1000, 10_000, 60_000, 3_600_000];
 /** A few kB a year a tag and period: worth far more than the raw readings it outlives. */
 const WINDOWS_AGE_MAX_MS = 400 * 86_400_000;
+/** Of 1 s 5.5 hours, of 10 s 2.3 days, of 1 min two weeks, of 1 h all of `windowsAgeMax`: 500 tags take 0.3 GB. */
+const WINDOWS_KEPT = 20_000;
 /** Two seconds of a million readings a second. Beyond it sources are told to wait. */
 const UNCOMMITTED_BYTES_MAX = 48_000_000;
 /** Half a kB a second for 500 tags; what is counted again after a crash takes a second or two. */
@@ -24,7 +26,7 @@ const DEAD_LETTERS_MAX = 1000;
 /** One a change of the key within what the cache keeps. */
 const KEYS_MAX = 8;
 /**
- * Bytes written to the disk a day before hurried commits are stretched: a dozen of them a second all day. A card for
+ * Bytes written to the disk a day before hurried commits are stretched: two dozen of them a second all day. A card for
  * 100 TB lasts 14 years at it; what the interval of 1 s writes is a tenth of it.
  */
 const WRITE_BUDGET_BYTES = 20e9;
@@ -62,6 +64,8 @@ export const cacheSchema = z.strictObject({
     })
     .default(WINDOWS_MS),
   windowsAgeMax: durationFrom(3_600_000, '1h').default(WINDOWS_AGE_MAX_MS),
+  /** Windows of each length that are kept of a tag, the newest; beyond it only longer ones tell. */
+  windowsKept: z.int().min(60).max(10_000_000).default(WINDOWS_KEPT),
   /** Readings in memory that are not on disk yet; when full, sources wait or skip polls. */
   uncommittedBytesMax: size()
     .refine((bytes) => bytes >= 1_000_000, { error: 'must be at least 1MB' })

@@ -85,7 +85,7 @@ export function storeContract({ open, copy }: StoreKind): void {
       store.count('', 1, 'accepted', 1);
       store.removeReceipts('broker');
       store.putAlarm('a', undefined);
-      store.removeWindows(100, 100);
+      store.removeWindows(10, 100, 100);
       store.trimDeadLetters(0);
       throw fault;
     };
@@ -160,7 +160,7 @@ export function storeContract({ open, copy }: StoreKind): void {
     expect(full).toBeGreaterThan(1_000_000);
     store.transaction(() => {
       for (let id = 1000; id < 1200; id++) store.removeBlock(id);
-      expect(store.removeWindows(15, 10)).toBe(1);
+      expect(store.removeWindows(10, 15, 10)).toBe(1);
       expect(store.trimDeadLetters(0)).toBe(1);
     });
     expect(store.bytesUsed()).toBeLessThan(full - 900_000);

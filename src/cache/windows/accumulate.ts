@@ -110,13 +110,15 @@ export class WindowAccumulator {
     }
   }
 
-  /** Its time is past, in every window that is open: what was held there is not known any more. */
+  /** Its time is past: windows that hold it, or that began with what was held then, do not know their time any more. */
   #outOfOrder(tag: number, time: number): void {
     const at = tag * WINDOW_NUMBERS;
-    for (const w of this.#levels) {
-      // What it says may have lasted into windows that began later.
-      if ((w[at + W.start] as number) <= time + HOLD_MS_MAX) w[at + W.flags] = (w[at + W.flags] as number) | FLAG.time;
-    }
+    this.#levels.forEach((w, level) => {
+      const from = w[at + W.start] as number;
+      const isInside = from <= time;
+      const lasts = from <= time + HOLD_MS_MAX && time >= this.#times.before(tag, level);
+      if (isInside || lasts) w[at + W.flags] = (w[at + W.flags] as number) | FLAG.time;
+    });
   }
 
   /** The common case of `#moveTo`: the shortest window ended, the next longer one goes on. @returns whether it is this. */
@@ -131,7 +133,7 @@ export class WindowAccumulator {
     const from = Math.floor(time / this.#base) * this.#base;
     this.#times.extend(longer, at, r, 1, from);
     clearWindow(base, at, from);
-    running[r + R.upTo] = from;
+    this.#times.open(r, 0, from);
     if (from < (running[r + R.knownMs] as number)) base[at + W.flags] = FLAG.part | FLAG.time;
     return true;
   }
@@ -145,21 +147,23 @@ export class WindowAccumulator {
       this.#closeUpTo(tag, this.periods.length - 1, FLAG.part | FLAG.time);
       running[r + R.holdMs] = Number.NaN;
       running[r + R.closedMs] = Number.NEGATIVE_INFINITY;
+      running[r + R.seenMs] = Number.NEGATIVE_INFINITY;
     } else this.#closeEnded(tag, time);
-    let level = 0;
-    for (; level < this.periods.length; level++) {
+    for (let level = 0, inner = Number.NaN; level < this.periods.length; level++) {
       const w = this.#levels[level] as Float64Array;
-      if (!Number.isNaN(w[at + W.start] as number)) break; // longer ones hold this time as well
       const period = this.periods[level] as number;
+      const isOpen = !Number.isNaN(w[at + W.start] as number);
       const from = Math.floor(time / period) * period;
-      clearWindow(w, at, from);
-      running[r + R.upTo + level] = from;
-      if (from < (running[r + R.knownMs] as number)) w[at + W.flags] = FLAG.part | FLAG.time;
+      if (!isOpen) {
+        clearWindow(w, at, from);
+        this.#times.open(r, level, from);
+        if (from < (running[r + R.knownMs] as number)) w[at + W.flags] = FLAG.part | FLAG.time;
+      }
+      // What lasted until the shorter window in it begins.
+      if (level > 0) this.#times.extend(w, at, r, level, inner);
+      if (isOpen) break; // longer ones hold this time as well
+      inner = from;
     }
-    // The gap since the last shorter window in it.
-    const longer = this.#levels[level];
-    if (longer !== undefined && level > 0)
-      this.#times.extend(longer, at, r, level, this.#levels[level - 1]?.[at + W.start] as number);
   }
 
   /** Shortest first: each is merged into the next, which may then end as well. */
@@ -201,18 +205,20 @@ export class WindowAccumulator {
     if (end > (running[r + R.knownMs] as number)) running[r + R.knownMs] = end;
   }
 
-  /** Longer windows that are still open take it as usual; the others get a part of their own. */
+  /** A part of its own of every window that was closed; the first that is open takes it, and hands it on when it closes. */
   #addLate(tag: number, time: number, value: number, q: number): void {
     this.#outOfOrder(tag, time);
-    this.periods.forEach((period, level) => {
+    const at = tag * WINDOW_NUMBERS;
+    for (let level = 0; level < this.periods.length; level++) {
       const open = this.#levels[level] as Float64Array;
-      const at = tag * WINDOW_NUMBERS;
+      const period = this.periods[level] as number;
       const from = Math.floor(time / period) * period;
       const isOpen = from === open[at + W.start];
       const target = isOpen ? open : this.#late.part(level, tag, from);
       if (q >= BAD) foldBad(target, isOpen ? at : 0);
       else foldValue(target, isOpen ? at : 0, time, value, q === 0);
-    });
+      if (isOpen) return;
+    }
   }
 
   /** Closes what has passed in each tag's own time: its last reading's, and what went by since that arrived. */

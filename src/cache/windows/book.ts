@@ -75,11 +75,20 @@ export class WindowBook {
     return hasParts;
   }
 
-  /** What waits, as it is written; from here on it is the caller's. */
-  flush(): NewWindows[] {
-    const blocks = this.#waiting.filter(({ length }) => length > 0).map(newWindows);
+  /** What waits, as it is written. It goes on waiting until `written`. */
+  waiting(): NewWindows[] {
+    return this.#waiting.filter(({ length }) => length > 0).map(newWindows);
+  }
+
+  written(): void {
     this.#waiting = this.#waiting.map((rows) => (rows.length > 0 ? new WindowRows(rows.periodMs) : rows));
     this.#sinceMs = undefined;
+  }
+
+  /** What waits; from here on it is the caller's. */
+  flush(): NewWindows[] {
+    const blocks = this.waiting();
+    this.written();
     return blocks;
   }
 

@@ -38,6 +38,10 @@ export class RepairQueue {
     this.#due.set(key, { ...repair, dueMs: nowMs + REPAIR_AFTER_MS });
   }
 
+  has(repair: Repair): boolean {
+    return this.#due.has(keyOf(repair));
+  }
+
   remove(repair: Repair): void {
     this.#due.delete(keyOf(repair));
   }

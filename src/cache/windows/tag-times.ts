@@ -22,20 +22,34 @@ export const R = {
   knownMs: 6,
   /** Of the values, as `scale.ts` numbers them. */
   scale: 7,
-  /** From here one a level: the time to which the open window's area is counted. */
+  /** From here one a level: the time to which the open window's area is counted, then that of the reading before it. */
   upTo: 8,
 } as const;
 
 export class TagTimes {
   running = new Float64Array(0);
+  readonly #levels: number;
   readonly #stride: number;
 
   constructor(levels: number) {
-    this.#stride = R.upTo + levels;
+    this.#levels = levels;
+    this.#stride = R.upTo + 2 * levels;
   }
 
   at(tag: number): number {
     return tag * this.#stride;
+  }
+
+  /** A window opens; the reading before it is the last that was seen. */
+  open(r: number, level: number, from: number): void {
+    const at = r + R.upTo + level;
+    this.running[at] = from;
+    this.running[at + this.#levels] = this.running[r + R.seenMs] as number;
+  }
+
+  /** Time of the last reading before the open window. */
+  before(tag: number, level: number): number {
+    return this.running[this.at(tag) + R.upTo + this.#levels + level] as number;
   }
 
   /** Counts what is held into the window of a level, up to `time`. @param at of the window in `w`, `r` of the tag. */
@@ -66,5 +80,6 @@ export class TagTimes {
     this.running[r + R.closedMs] = Number.NEGATIVE_INFINITY;
     this.running[r + R.knownMs] = Number.NEGATIVE_INFINITY;
     this.running[r + R.scale] = scale;
+    this.running[r + R.seenMs] = Number.NEGATIVE_INFINITY;
   }
 }

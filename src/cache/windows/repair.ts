@@ -1,0 +1,223 @@
+/**
+ * Windows whose readings came late are counted again from raw, in steps, and written as whole ones, which take the place of
+ * their parts. Only where raw has all that the windows saw: the deadband thins raw, retention removes it. Then the parts stay:
+ * merged, everything in them is exact but the time-weighted mean, and their flags say so.
+ *
+ * A late value also lasts into the window of the reading after it, which is therefore looked at as well. Nothing is kept of a
+ * repair that a crash interrupts: what is to be repaired is in the checkpoint, and in the flags of what was written since.
+ */
+import type { Stamp } from '../journal.ts';
+import type { BlockRow, BlockStore } from '../store.ts';
+import { decodeWindows } from './block.ts';
+import { addAll, newWindows, type WindowBook } from './book.ts';
+import { RawReadings } from './raw.ts';
+import type { Repair } from './repair-queue.ts';
+import { WindowRows } from './rows.ts';
+import { HOLD_MS_MAX } from './tag-times.ts';
+import { emptyWindow, FLAG, joinRow, W, WINDOW_NUMBERS } from './window.ts';
+
+/** Windows this far apart are repaired from one pass over the journal. */
+const SPAN_MS = 3_600_000;
+const REPAIRS_AT_ONCE = 1000;
+/** Of 10,000 readings each: some 15 ms. */
+const BLOCKS_A_STEP = 8;
+const PAGE = 1024;
+/** Some 30 MB. Half of the tags wait for their turn when there are more; a single tag with more stays as it is. */
+const ROWS_MAX = 500_000;
+/** Roll-up and acknowledgements move rows to other blocks meanwhile; then the pass begins anew. */
+const TRIES_MAX = 5;
+
+interface Job {
+  readonly repairs: readonly Repair[];
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly blocks: readonly BlockRow[];
+  readonly raw: RawReadings;
+  readonly tries: number;
+  at: number;
+}
+
+export interface RepairParts {
+  readonly store: BlockStore;
+  readonly windows: WindowBook;
+  /** In a transaction; everything that the windows have seen is on disk. */
+  readonly transact: (work: () => void) => void;
+}
+
+export class WindowRepair {
+  readonly #parts: RepairParts;
+  #job: Job | undefined;
+
+  constructor(parts: RepairParts) {
+    this.#parts = parts;
+  }
+
+  /** One bounded step. @returns whether there may be more to do. */
+  step(now: Stamp): boolean {
+    if (this.#job === undefined) return this.#begin(now);
+    const job = this.#job;
+    for (const end = Math.min(job.at + BLOCKS_A_STEP, job.blocks.length); job.at < end; job.at++) {
+      const row = job.blocks[job.at];
+      if (row === undefined) break;
+      try {
+        job.raw.addBlock(this.#parts.store, row);
+      } catch {
+        // Damaged, or gone: what is missing shows in the counts.
+      }
+      if (job.raw.rows > ROWS_MAX) return this.#halve(job);
+    }
+    if (job.at < job.blocks.length) return true;
+    this.#job = undefined;
+    const blocks = this.#blocks(job.fromMs, job.toMs);
+    if (isUnchanged(job.blocks, blocks)) this.#finish(job);
+    else if (job.tries < TRIES_MAX) this.#job = this.#makeJob(job.repairs, job.tries + 1);
+    else for (const repair of job.repairs) this.#parts.windows.repairs.add(repair, now.monoMs);
+    return true;
+  }
+
+  #begin(now: Stamp): boolean {
+    const { windows } = this.#parts;
+    const due = windows.repairs.due(now.monoMs, SPAN_MS, REPAIRS_AT_ONCE);
+    const isOpen = ({ tag, periodMs, startMs }: Repair) =>
+      windows.open.isOpen(tag, windows.periods.indexOf(periodMs), startMs);
+    // One that is open again comes back when it closes; look later.
+    for (const repair of due.filter(isOpen)) windows.repairs.add(repair, now.monoMs);
+    const repairs = due.filter((repair) => !isOpen(repair));
+    if (repairs.length === 0) return due.length > 0;
+    this.#job = this.#makeJob(repairs, 0);
+    return true;
+  }
+
+  #makeJob(repairs: readonly Repair[], tries: number): Job {
+    let fromMs = Number.POSITIVE_INFINITY;
+    let toMs = Number.NEGATIVE_INFINITY;
+    for (const { startMs, periodMs } of repairs) {
+      fromMs = Math.min(fromMs, startMs - HOLD_MS_MAX);
+      // A value lasts into the window of the next reading, and that window ends a period later.
+      toMs = Math.max(toMs, startMs + 2 * periodMs + HOLD_MS_MAX);
+    }
+    const tags = new Set(repairs.map(({ tag }) => tag));
+    const raw = new RawReadings(tags, fromMs, toMs);
+    return { repairs, fromMs, toMs, blocks: this.#blocks(fromMs, toMs), raw, tries, at: 0 };
+  }
+
+  #blocks(fromMs: number, toMs: number): BlockRow[] {
+    const found: BlockRow[] = [];
+    for (let id = 0; ; ) {
+      const page = this.#parts.store.blocksBetween(fromMs, toMs, id, PAGE);
+      found.push(...page);
+      const end = page.at(-1);
+      if (end === undefined || page.length < PAGE) return found;
+      id = end.id + 1;
+    }
+  }
+
+  #halve({ repairs, tries }: Job): boolean {
+    const tags = [...new Set(repairs.map(({ tag }) => tag))];
+    const mine = new Set(tags.slice(0, tags.length >> 1));
+    if (mine.size > 0)
+      this.#job = this.#makeJob(
+        repairs.filter(({ tag }) => mine.has(tag)),
+        tries,
+      );
+    else {
+      this.#job = undefined;
+      for (const repair of repairs) this.#parts.windows.repairs.remove(repair);
+    }
+    return true;
+  }
+
+  #finish({ repairs, raw }: Job): void {
+    const { store, windows, transact } = this.#parts;
+    raw.sort();
+    // A tag may have been forgotten meanwhile.
+    const wanted = repairs.filter((repair) => windows.repairs.has(repair));
+    const waiting = windows.waiting();
+    transact(() => {
+      addAll(store, waiting);
+      for (const periodMs of windows.periods) {
+        const mine = wanted.filter((repair) => repair.periodMs === periodMs);
+        if (mine.length > 0) this.#repair(mine, periodMs, raw);
+      }
+    });
+    windows.written();
+    for (const repair of wanted) windows.repairs.remove(repair);
+  }
+
+  #repair(repairs: readonly Repair[], periodMs: number, raw: RawReadings): void {
+    const targets = repairs.flatMap(({ tag, startMs }) => {
+      const next = raw.firstFrom(tag, startMs + periodMs);
+      const after = next === undefined ? startMs : Math.floor(next / periodMs) * periodMs;
+      const isHeld = next !== undefined && next < startMs + periodMs + HOLD_MS_MAX;
+      return isHeld ? [`${tag} ${startMs}`, `${tag} ${after}`] : [`${tag} ${startMs}`];
+    });
+    const whole = new WindowRows(periodMs);
+    const stored = this.#stored(new Set(targets), periodMs);
+    const { open, periods } = this.#parts.windows;
+    for (const key of new Set(targets)) {
+      const [tag = 0, startMs = 0] = key.split(' ').map(Number);
+      const before = stored.get(key);
+      if (before === undefined || open.isOpen(tag, periods.indexOf(periodMs), startMs)) continue;
+      const counted = raw.window(tag, startMs, periodMs);
+      if (!hasAll(before, counted) || !(raw.knowsBefore(tag, startMs) || this.#isThereBefore(startMs))) continue;
+      if (before.every((number, column) => number === counted[column])) continue;
+      counted[W.flags] = FLAG.whole;
+      whole.push(tag, counted, 0);
+    }
+    if (whole.length > 0) this.#parts.store.addWindows(newWindows(whole));
+  }
+
+  /** Whether what is not in raw from before that time was never there: the oldest goes first. */
+  #isThereBefore(startMs: number): boolean {
+    const { store } = this.#parts;
+    if (store.blocksBetween(Number.NEGATIVE_INFINITY, startMs - HOLD_MS_MAX, 0, 1).length > 0) return true;
+    const [oldest] = store.blocksBetween(Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0, 1);
+    return oldest?.n0 === 1 && oldest.run === store.runs()[0]?.seq;
+  }
+
+  /** The windows as their rows say. @param keys `tag start` */
+  #stored(keys: ReadonlySet<string>, periodMs: number): Map<string, Float64Array> {
+    const starts = [...keys].map((key) => Number(key.split(' ')[1]));
+    const found = new Map<string, Float64Array>();
+    const toMs = starts.reduce((a, b) => Math.max(a, b)) + periodMs;
+    const fromMs = starts.reduce((a, b) => Math.min(a, b));
+    for (let id = 0; ; ) {
+      const page = this.#parts.store.windowsBetween(periodMs, fromMs, toMs, id, PAGE);
+      for (const { block } of page) joinBlock(found, keys, block);
+      const end = page.at(-1);
+      if (end === undefined || page.length < PAGE) return found;
+      id = end.id;
+    }
+  }
+}
+
+function joinBlock(found: Map<string, Float64Array>, keys: ReadonlySet<string>, block: Uint8Array): void {
+  let rows: WindowRows;
+  try {
+    rows = decodeWindows(block);
+  } catch {
+    return;
+  }
+  for (let row = 0; row < rows.length; row++) {
+    const at = row * WINDOW_NUMBERS;
+    const startMs = rows.numbers[at + W.start] as number; // in bounds
+    const key = `${rows.tag[row]} ${startMs}`;
+    if (!keys.has(key)) continue;
+    const window = found.get(key) ?? emptyWindow(startMs);
+    found.set(key, window);
+    joinRow(window, rows.numbers, at);
+  }
+}
+
+/** Whether raw has all that the window saw. More, where one reading alone was not written, or its block is damaged. */
+function hasAll(before: Float64Array, counted: Float64Array): boolean {
+  return ((before[W.flags] ?? 0) & FLAG.thin) === 0 && (counted[W.total] ?? 0) >= (before[W.total] ?? 0);
+}
+
+function isUnchanged(before: readonly BlockRow[], after: readonly BlockRow[]): boolean {
+  if (before.length !== after.length) return false;
+  return before.every(({ id, n0, rows }, at) => {
+    const other = after[at];
+    return other !== undefined && other.id === id && other.n0 === n0 && other.rows === rows;
+  });
+}
