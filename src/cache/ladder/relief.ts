@@ -17,8 +17,8 @@ import { AGGREGATE_FROM, DROP_FROM, FULL_FROM } from './ladder.ts';
 import { costOf } from './pressure.ts';
 import { WriteOff, type WriteOffParts } from './write-off.ts';
 
-/** One step takes less than 50 ms: rows to decode and sum up, or blocks to delete. */
-const THINNED_ROWS_MAX = 60_000;
+/** One step takes less than 50 ms: rows to decode and sum up (60,000 took 16 to 40 ms on a PC), or blocks to delete. */
+const THINNED_ROWS_MAX = 30_000;
 const THINNED_BLOCKS_MAX = 256;
 const DROPPED_BLOCKS_MAX = 1024;
 const DROPPED_BYTES_MAX = 8_000_000;
