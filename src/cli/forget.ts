@@ -66,7 +66,9 @@ function requireKnown(tag: string, path: string): void {
 }
 
 function isConfigured(tag: string, { sources }: Config): boolean {
-  return sources.some(({ prepared }) => prepared.groups.some(({ tags }) => tags.some(({ name }) => name === tag)));
+  return sources.some(({ name: source, prepared }) =>
+    prepared.groups.some(({ tags }) => tags.some(({ name }) => `${source}/${name}` === tag)),
+  );
 }
 
 function who(): string {
