@@ -14,6 +14,7 @@ import { isSluiceError } from '../errors.ts';
 import { hex } from '../wire/bytes.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
+import { Acks } from './acks.ts';
 import { BatchBuilder, type Built, type Sealing } from './batch.ts';
 import { RunBook, TagBook, TargetBook } from './books.ts';
 import { restoreWindows } from './checkpoint.ts';
@@ -95,6 +96,7 @@ export class CacheCore {
   /** Of `sluice forget`. Its steps go before those that move rows: it has to find all of them. */
   readonly forgetting: Forgetting;
   readonly #flight = new Flight();
+  readonly #acks: Acks;
   readonly #rollUp: RollUp;
   readonly #selection: Selection;
   readonly #builder: BatchBuilder;
@@ -141,10 +143,16 @@ export class CacheCore {
         windows: this.#windows,
         retention: this.#retention,
         room,
+        onWrite: { write: () => this.#acks.write(), written: () => this.#acks.written() },
         onGrown: (cost) => this.#ladder.pressures.changed(cost),
       },
       options,
     );
+    this.#acks = new Acks({
+      ...{ store, targets: this.targets, flight: this.#flight, marks: this.#marks, hello: this.#hello },
+      ...{ settled: this.#settled, commits: this.#commits, retention: this.#retention },
+      isPressed: () => this.ladder.level > 0,
+    });
     this.#rollUp = new RollUp({ store, runs: this.runs, flight: this.#flight }, options.rollUp);
     this.forgetting = new Forgetting({
       ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.#flight, gaps: this.#gaps },
@@ -166,6 +174,7 @@ export class CacheCore {
   /** As `Commits.commit`: when it is not `done`, a later call is. @throws cache.disk, cache.corrupt (stop) */
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
     const result = this.#commits.commit();
+    this.#acks.tryFlush();
     if (result.done) this.uncommitted(0);
     else if (this.#commits.full === 'limit') this.#ladder.pressures.nothingRemovable(this.#commits.now());
     this.#look();
@@ -206,39 +215,27 @@ export class CacheCore {
       if (selected.length === 0) return undefined;
       const built = this.#builder.build(selected, target, request, sealing, Math.max(0, Math.floor(now.wallMs)));
       if (!('damaged' in built)) return built;
+      // Rows that the cloud has are not written off.
+      if (this.#acks.waiting) {
+        this.#acks.flush();
+        continue;
+      }
       this.#commits.transact((stamp) => this.#damage.setAside(built.damaged, stamp));
     }
   }
 
+  /** Its marks change with the next commit, see `acks.ts`. */
   acknowledge(batchId: string, answer: AckedAnswer): void {
-    const flight = this.#flight.get(batchId);
-    if (flight === undefined) return;
-    const target = this.targets.find(flight.target);
-    if (target === undefined || target.removed) return;
-    const work = (now: Stamp) => {
-      for (const part of flight.parts) this.#marks.settle(target, part, 'delivered');
-      const { dictionary } = flight;
-      if (dictionary !== undefined && dictionary.count > target.dictionaryCount) {
-        this.targets.put(this.#store, { ...target, dictionary: dictionary.hash, dictionaryCount: dictionary.count });
-      }
-      for (const { run, class: classNumber, held } of answer.heldGaps ?? [])
-        this.#hello.heldAfterAll(target, run, classNumber, held);
-      if (!this.#commits.stuck && this.#settled.due(target, now)) this.#settled.write(target, now);
-    };
-    // Clearing marks needs no new numbers, so it goes on while the disk is full: it is what makes room again.
-    if (this.#commits.stuck) this.#store.transaction(() => work(this.#commits.now()));
-    else this.#commits.transact(work);
-    this.#flight.remove(batchId);
-    this.#retention.marksChanged();
+    this.#acks.acknowledge(batchId, answer);
   }
 
   release(batchId: string): void {
-    this.#flight.remove(batchId);
+    if (!this.#acks.has(batchId)) this.#flight.remove(batchId);
   }
 
   refuse(batchId: string, reason: string): void {
     const flight = this.#flight.get(batchId);
-    if (flight === undefined) return;
+    if (flight === undefined || this.#acks.has(batchId)) return;
     const target = this.targets.get(flight.target);
     this.#commits.transact((now) => {
       for (const part of flight.parts.filter(({ class: classNumber }) => holdsReadings(classNumber))) {
@@ -255,10 +252,12 @@ export class CacheCore {
   }
 
   helloRuns(target: string, page = 0): HelloQuestion {
+    this.#acks.tryFlush();
     return this.#hello.ask(this.targets.get(target), page);
   }
 
   hello(question: Pick<HelloQuestion, 'id' | 'target'>, answer: HelloAnswer): HelloOutcome {
+    this.#acks.tryFlush();
     const target = this.targets.get(question.target);
     const isStuck = this.#commits.stuck;
     const compare = (now: Stamp) => this.#hello.compare(target, question.id, answer, now, isStuck);
@@ -271,6 +270,7 @@ export class CacheCore {
   }
 
   forgetDictionary(name: string): void {
+    this.#acks.flush();
     const target = this.targets.get(name);
     this.#store.transaction(() =>
       this.targets.put(this.#store, { ...target, dictionary: undefined, dictionaryCount: 0 }),
@@ -295,10 +295,11 @@ export class CacheCore {
   }
 
   backlog(name: string): Backlog {
-    return backlogOf(this.#store.pendingSums(1 << this.targets.get(name).bit));
+    return backlogOf(this.#acks.without(name, this.#store.pendingSums(1 << this.targets.get(name).bit)));
   }
 
   stats(): CacheStats {
+    this.#acks.tryFlush();
     const names = this.targets.active().map(({ name }) => name);
     return {
       run: hex(this.runs.current.run),

@@ -216,7 +216,11 @@ export interface CacheClient {
   loadHot(): Promise<HotState | undefined>;
   /** The next rows of a lane, sealed; undefined when nothing waits there. They stay in flight until one of the next three. */
   cut(request: CutRequest): Promise<CutBatch | undefined>;
-  /** After a signed 2xx to these very bytes was verified. An unknown batch id changes nothing. */
+  /**
+   * After a signed 2xx to these very bytes was verified. An unknown batch id changes nothing. Resolves when it is noted,
+   * which is before it is durable: a crash within the next `commitInterval` sends these rows again, and the cloud counts
+   * them as duplicates.
+   */
   acknowledge(batchId: string, answer: AckedAnswer): Promise<void>;
   /** No longer in flight: its rows are pending again. */
   release(batchId: string): Promise<void>;

@@ -114,7 +114,11 @@ export class LocalCache implements CacheClient {
   }
   loadHot = () => this.#call((core) => core.loadHot());
   cut = (request: CutRequest) => this.#call((core) => core.cut(request));
-  acknowledge: CacheClient['acknowledge'] = (id, answer) => this.#marking((core) => core.acknowledge(id, answer));
+  acknowledge: CacheClient['acknowledge'] = (id, answer) =>
+    this.#marking((core) => {
+      core.acknowledge(id, answer);
+      this.#schedule(this.#options.clock.monoMs() + this.#options.commitIntervalMs);
+    });
   release: CacheClient['release'] = (id) => this.#call((core) => core.release(id));
   refuse: CacheClient['refuse'] = (id, reason) => this.#call((core) => core.refuse(id, reason));
   helloRuns: CacheClient['helloRuns'] = (target, page) => this.#call((core) => core.helloRuns(target, page));
