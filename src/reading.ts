@@ -141,6 +141,22 @@ export function isQuality(byte: number): boolean {
 /** A value as people and JSON see it: 64-bit integers are bigint, a bad reading has none. */
 export type PlainValue = number | bigint | boolean | string | null;
 
+/** Of 6 significant digits each is another float32, of 9 none is lost (IEEE 754). */
+const FLOAT32_DIGITS = [6, 7, 8] as const;
+
+/**
+ * As people want to read it: the shortest decimal that is still the same float32 (21.3, not 21.299999237060547). Numbers of
+ * other types are what they are.
+ */
+export function shortest(value: number, type: ValueType | undefined): number {
+  if (type !== 'float32' || Number.isInteger(value) || Math.fround(value) !== value) return value;
+  for (const digits of FLOAT32_DIGITS) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return Number(value.toPrecision(9));
+}
+
 /** 64-bit integers become decimal strings: a JSON number loses digits past 2^53. */
 export function jsonValue(value: PlainValue): number | boolean | string | null {
   return typeof value === 'bigint' ? value.toString() : value;

@@ -79,6 +79,32 @@ const limit = z.strictObject({
   delay: duration().default(0),
 });
 
+/** What a sliding window is compared by: `range` is max − min, `rate` the change a minute, `stddev` of a sample (n − 1). */
+export const SLIDING_AGGREGATES = ['mean', 'min', 'max', 'range', 'stddev', 'count', 'rate'] as const;
+export type SlidingAggregate = (typeof SLIDING_AGGREGATES)[number];
+/** One day: longer ones belong to the cloud, which outlives a restart of the box. */
+const SLIDING_OVER_MS_MAX = 86_400_000;
+/** Each is 5 kB of memory and looked at with every reading of its tag. */
+const SLIDING_MAX = 8;
+
+const sliding = z
+  .strictObject({
+    /** Length of the window, by the times of the readings. */
+    over: durationFrom(1000, '1s').refine((ms) => ms <= SLIDING_OVER_MS_MAX, { error: 'must be at most 1d' }),
+    of: z.enum(SLIDING_AGGREGATES),
+    hi: limit.optional(),
+    lo: limit.optional(),
+  })
+  .refine(({ hi, lo }) => hi !== undefined || lo !== undefined, { error: 'needs hi, lo or both' });
+
+const slidings = () =>
+  z
+    .array(sliding)
+    .max(SLIDING_MAX)
+    .refine((all) => new Set(all.map(({ of, over }) => `${of} ${over}`)).size === all.length, {
+      error: 'each combination of `of` and `over` once',
+    });
+
 /** What every tag of every driver may say. Spread into a driver's own tag schema: `z.strictObject({ ...tagFields, register: … })`. */
 export const tagFields = {
   unit: z.string().max(32).optional(),
@@ -96,7 +122,7 @@ export const tagFields = {
   priority: z.enum(['normal', 'low']).default('normal'),
   /** How long past due a value still counts as live. */
   ttl: durationFrom(1, '1ms').optional(),
-  alarm: z.strictObject({ hi: limit.optional(), lo: limit.optional() }).optional(),
+  alarm: z.strictObject({ hi: limit.optional(), lo: limit.optional(), sliding: slidings().optional() }).optional(),
 };
 
 export const tagFieldsSchema = z.object(tagFields);

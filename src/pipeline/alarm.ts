@@ -1,62 +1,49 @@
 /**
  * Limits of tags. An alarm is raised when a value has been past its limit for the delay, and clears when it is back by
  * the hysteresis. It sees every valid reading, before the deadband thins. A bad reading says nothing of the value: what
- * was pending waits, what is active stays.
+ * was pending waits, what is active stays. Limits of a sliding window are judged in the same pass (`sliding-alarms.ts`).
  *
  * The delay of a polled tag is measured on the monotonic clock, so that a step of the wall clock raises nothing; that of a
  * tag that tells by itself by its readings' times, for they may come an hour at once.
  */
-import { type Chunk, isBad } from '../reading.ts';
+import { type Chunk, isBad, shortest, type ValueType } from '../reading.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { AlarmBook } from './alarm-book.ts';
 import { type TagColumns, Trait, wideSlots } from './columns.ts';
+import { judge, type Limit, limitsOf, shown, type Words } from './limit.ts';
 import type { RegisteredTag } from './registry.ts';
-
-interface Limit {
-  readonly id: string;
-  readonly condition: 'hi' | 'lo';
-  readonly limit: number;
-  /** The value at which it clears again. */
-  readonly clearAt: number;
-  readonly delayMs: number;
-  /** On the clock of the tag; undefined while the value is within its limit. */
-  pastSinceMs: number | undefined;
-}
+import { SlidingAlarms, type SlidingTag } from './sliding-alarms.ts';
 
 interface WatchedTag {
-  readonly name: string;
-  readonly unit: string;
+  readonly words: Words;
   readonly isPolled: boolean;
   readonly limits: readonly Limit[];
+  readonly sliding: SlidingTag | undefined;
 }
 
 export class LimitAlarms {
   readonly #columns: TagColumns;
   readonly #book: AlarmBook;
   readonly #clock: Clock;
+  readonly #sliding: SlidingAlarms;
   readonly #watched = new Map<number, WatchedTag>();
 
   constructor(columns: TagColumns, book: AlarmBook, clock: Clock) {
     this.#columns = columns;
     this.#book = book;
     this.#clock = clock;
+    this.#sliding = new SlidingAlarms(book, clock);
   }
 
   /** Starts watching a new tag; a restored alarm that it no longer has is cleared. */
   watch({ index, definition, fields, periodMs }: RegisteredTag): void {
-    const { name, unit = '' } = definition;
-    const limits = (['hi', 'lo'] as const).flatMap((condition): Limit[] => {
-      const id = `${name}:${condition}`;
-      const setting = fields.alarm?.[condition];
-      if (setting === undefined) {
-        this.#book.clear(id, { at: this.#clock.wallMs(), text: `${name} has no ${condition} limit any more` });
-        return [];
-      }
-      const { limit, hysteresis, delay } = setting;
-      const clearAt = condition === 'hi' ? limit - hysteresis : limit + hysteresis;
-      return [{ id, condition, limit, clearAt, delayMs: delay, pastSinceMs: undefined }];
-    });
-    if (limits.length > 0) this.#watched.set(index, { name, unit, isPolled: periodMs !== undefined, limits });
+    const { name, type, unit = '' } = definition;
+    const limits = type === 'text' ? [] : limitsOf(name, fields.alarm ?? {});
+    const sliding = this.#sliding.watch(definition, fields.alarm?.sliding ?? []);
+    this.#clearOthers(name, new Set([...limits.map(({ id }) => id), ...(sliding?.ids ?? [])]));
+    if (limits.length === 0 && sliding === undefined) return;
+    const words = wordsOf(name, type, unit);
+    this.#watched.set(index, { words, isPolled: periodMs !== undefined, limits, sliding });
   }
 
   apply({ length, tag, timeMs, value, quality }: Chunk): void {
@@ -75,32 +62,31 @@ export class LimitAlarms {
         current = Number((trait & Trait.unsigned) !== 0 ? wide.unsigned[row] : wide.signed[row]);
       }
       const at = timeMs[row] as number;
-      for (const limit of watched.limits) this.#judge(watched, limit, current, at, watched.isPolled ? nowMs : at);
+      const tagClockMs = watched.isPolled ? nowMs : at;
+      for (const limit of watched.limits) judge(this.#book, limit, current, at, tagClockMs, watched.words);
+      watched.sliding?.take(current, at, nowMs);
     }
   }
 
-  #judge(tag: WatchedTag, limit: Limit, value: number, at: number, tagClockMs: number): void {
-    const isHigh = limit.condition === 'hi';
-    if (this.#book.isActive(limit.id)) {
-      const isBack = isHigh ? value <= limit.clearAt : value >= limit.clearAt;
-      if (!isBack) return;
-      limit.pastSinceMs = undefined;
-      this.#book.clear(limit.id, { at, value, text: `${tag.name} is back at ${shown(value, tag.unit)}` });
-      return;
+  stop(): void {
+    this.#sliding.stop();
+  }
+
+  #clearOthers(tag: string, ids: ReadonlySet<string>): void {
+    for (const { id, tag: of } of this.#book.active()) {
+      if (of !== tag || ids.has(id)) continue;
+      const what = id.slice(tag.length + 1).replace(':', ' ');
+      this.#book.clear(id, { at: this.#clock.wallMs(), text: `${tag} has no ${what} limit any more` });
     }
-    if (isHigh ? value <= limit.limit : value >= limit.limit) {
-      limit.pastSinceMs = undefined;
-      return;
-    }
-    // A clock that went back starts the delay anew.
-    if (limit.pastSinceMs === undefined || tagClockMs < limit.pastSinceMs) limit.pastSinceMs = tagClockMs;
-    if (tagClockMs - limit.pastSinceMs < limit.delayMs) return;
-    limit.pastSinceMs = undefined;
-    const text = `${tag.name} is ${shown(value, tag.unit)}, ${isHigh ? 'above' : 'below'} ${shown(limit.limit, tag.unit)}`;
-    this.#book.raise(limit.id, { tag: tag.name }, limit.condition, { at, value, limit: limit.limit, text });
   }
 }
 
-function shown(value: number, unit: string): string {
-  return unit === '' ? `${value}` : `${value} ${unit}`;
+function wordsOf(tag: string, type: ValueType, unit: string): Words {
+  const say = (value: number) => shown(shortest(value, type), unit);
+  return {
+    tag,
+    raised: (value, { condition, limit }) =>
+      `${tag} is ${say(value)}, ${condition === 'hi' ? 'above' : 'below'} ${shown(limit, unit)}`,
+    back: (value) => `${tag} is back at ${say(value)}`,
+  };
 }

@@ -80,7 +80,8 @@ export class TagColumns {
     if (kind !== 'text') {
       if (fields.min !== undefined || fields.max !== undefined) traits |= Trait.range;
       if (fields.deadband !== undefined) traits |= Trait.deadband;
-      if (fields.alarm?.hi !== undefined || fields.alarm?.lo !== undefined) traits |= Trait.alarm;
+      const { hi, lo, sliding = [] } = fields.alarm ?? {};
+      if (hi !== undefined || lo !== undefined || sliding.length > 0) traits |= Trait.alarm;
     }
     this.traits[index] = traits;
     this.min[index] = Math.max(fields.min ?? typeMin, typeMin);

@@ -201,6 +201,7 @@ export class Pipeline {
    */
   async stop(): Promise<number> {
     this.#sourceAlarms.stop();
+    this.#limitAlarms.stop();
     const timeUp = new AbortController();
     const handedOver = this.#outbox.emptied().catch(() => {}); // a broken cache is reported by itself
     await Promise.race([handedOver, sleep(this.#options.clock, STOP_MS, timeUp.signal).catch(() => {})]);
