@@ -88,7 +88,8 @@ test('what every tag may say is there', () => {
   expect([...keys].sort()).toEqual(Object.keys(tagFields).sort());
 });
 
-const alarm = { hi: { limit: 1 }, lo: { limit: 0 } };
+const limits = { hi: { limit: 1 }, lo: { limit: 0 } };
+const alarm = { ...limits, sliding: [{ over: '1min', of: 'mean', ...limits }] };
 const whole = configSchema.parse({
   gateway: { id: 'x' },
   sources: {},
