@@ -42,6 +42,11 @@ export const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'history',
+    about: 'questions to 100 million readings, rolled up; building them takes minutes',
+    run: async (scale) => [await inOwnProcess('history', scale)],
+  },
+  {
     name: 'mqtt',
     about: 'MQTT in, durable, acknowledged; a gateway process',
     run: (scale) => repeated(scale, () => benchMqtt(scale)),

@@ -47,6 +47,8 @@ function commit(rows: number): void {
 }
 
 function roll(): number {
+  // Acknowledgements are written with a commit.
+  core.commit();
   for (let steps = 1; ; steps++) if (!core.rollUp()) return steps;
 }
 
@@ -61,6 +63,7 @@ function blocks(): { row: BlockRow; rolled: boolean }[] {
 const readings = () => blocks().filter(({ row }) => row.class >= 3);
 
 function facts() {
+  core.commit();
   const reader = readCache(place.path);
   try {
     const { ok, readings: rows, damaged } = reader.verify();

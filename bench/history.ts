@@ -1,0 +1,286 @@
+/**
+ * Questions to a long history: 100 million readings of 500 tags at 1 Hz, rolled up, in a cache of about as many bytes as a
+ * plant keeps. Built through the real store and codec; what the core needs beside (tags, run, last values, windows) it
+ * writes itself before. The readings are simpler to make than the plant trace's and no smaller: their noise is white.
+ */
+
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { CacheCore } from '../src/cache/core.ts';
+import { openDatabase } from '../src/cache/database.ts';
+import { DATABASE_FILE, makeFolder } from '../src/cache/folder.ts';
+import { readCache } from '../src/cache/reader.ts';
+import { encodeRolled } from '../src/cache/rolled/encode.ts';
+import { openRolled } from '../src/cache/rolled/open.ts';
+import { BLOCK_ID_STEP, blockId } from '../src/cache/store.ts';
+import { SqliteStore } from '../src/cache/store-sqlite.ts';
+import { cacheSchema } from '../src/config/cache.ts';
+import { ManualClock } from '../src/runtime/clock.ts';
+import { type BlockColumns, decodeBlock, encodeChunk, mergeBlocks } from '../src/wire/block.ts';
+import { CLASS } from '../src/wire/classes.ts';
+import { tagId } from '../src/wire/tag.ts';
+import { undoing } from './cleanup.ts';
+import { registerPlantTags, sliceTrace, TYPES } from './plant-chunks.ts';
+import { plantTrace, random, tags } from './plant-trace.mjs';
+import type { BenchResult } from './result.ts';
+
+const READINGS = 100_000_000;
+/** 131 s of all tags: as large as a rolled block gets. */
+const SECONDS_A_BLOCK = 131;
+const START_MS = 1_760_000_000_000;
+const HOUR_MS = 3_600_000;
+const RANGES = 300;
+const LATEST_TAGS = 10_000;
+const LATESTS = 100;
+const BYTES_MAX = '4GB';
+
+export async function benchHistory({ quick }: { readonly quick: boolean }): Promise<BenchResult[]> {
+  const share = quick ? 0.1 : Number(process.env.BENCH_HISTORY_SHARE ?? 1);
+  return undoing(async (undo) => [
+    ...storedPlant(undo.folder()),
+    ...longHistory(undo.folder(), READINGS * share),
+    ...latestOfMany(undo.folder()),
+  ]);
+}
+
+function longHistory(folder: string, readings: number): BenchResult[] {
+  const seconds = Math.ceil(readings / tags.length);
+  const blocks = Math.ceil(seconds / SECONDS_A_BLOCK);
+  const endMs = START_MS + blocks * SECONDS_A_BLOCK * 1000;
+  const clock = new ManualClock(endMs);
+  const first = open(folder, clock);
+  registerPlantTags(first.core);
+  // Every tag gets its number, and the run begins.
+  first.core.add({ chunk: sliceTrace(plantTrace({ seconds: 1 }), 0, tags.length, 0) });
+  first.core.commit();
+  fill(first.store, blocks);
+  first.core.saveHot(hotState(endMs));
+  first.core.commit();
+  first.core.close();
+  const bytes = statSync(join(folder, DATABASE_FILE)).size;
+  const rows = blocks * SECONDS_A_BLOCK * tags.length;
+  progress(`${Math.round(rows / 1e6)} million readings in ${Math.round(bytes / 1e6)} MB`);
+  const start = performance.now();
+  const again = open(folder, clock);
+  const startMs = performance.now() - start;
+  again.core.close();
+  const times = ranges(folder, endMs);
+  const latest = latests(folder);
+  const size = `${Math.round(rows / 1e6)} M readings`;
+  return [
+    { name: `history: 1 h of one tag in ${size}, p50`, value: quantile(times, 0.5), unit: 'ms' },
+    { name: `history: 1 h of one tag in ${size}, p99`, value: quantile(times, 0.99), unit: 'ms', target: 50 },
+    { name: `history: latest of 500 tags in ${size}, p99`, value: quantile(latest, 0.99), unit: 'ms' },
+    { name: `history: start of the core on ${size}`, value: startMs / 1000, unit: 's', target: 3 },
+    { name: `history: start on a full GB, by size`, value: (startMs / 1000 / bytes) * 1e9, unit: 's', target: 3 },
+  ];
+}
+
+/** Rolled blocks of both classes' worth, numbered behind the one commit that is there. */
+function fill(store: SqliteStore, blocks: number): void {
+  const rows = SECONDS_A_BLOCK * tags.length;
+  const run = store.runs().at(-1);
+  if (run === undefined) throw new Error('the run has begun');
+  const columns = templateColumns();
+  const wave = walk();
+  let id = Math.ceil((store.lastBlockId() + 1) / BLOCK_ID_STEP) * BLOCK_ID_STEP;
+  for (let at = 0; at < blocks; ) {
+    store.transaction(() => {
+      for (const until = Math.min(blocks, at + 16); at < until; at++) {
+        const fromMs = START_MS + at * SECONDS_A_BLOCK * 1000;
+        const n0 = tags.length + 1 + at * rows;
+        wave(columns, fromMs);
+        const shifted = columns.chunks.map(({ count }, i) => ({ n0: n0 + i * count, count }));
+        const bytes = encodeRolled({ ...columns, chunks: shifted });
+        const times = { firstMs: fromMs, lastMs: fromMs + SECONDS_A_BLOCK * 1000, monoMs: 0, wallMs: fromMs };
+        const place = { id: blockId(id, CLASS.normal), run: run.seq, class: CLASS.normal, n0, rows, pending: 0 };
+        store.addBlock({ ...place, ...times, synced: true, bytes: bytes.length, counts: [[1, rows]] }, bytes);
+        id += BLOCK_ID_STEP * SECONDS_A_BLOCK;
+      }
+    });
+    if (at % 160 === 0) progress(`built ${Math.round((100 * at) / blocks)} %`);
+  }
+}
+
+function templateColumns(): BlockColumns {
+  const chunks = Array.from({ length: SECONDS_A_BLOCK }, (_, i) => ({ n0: 1 + i * tags.length, count: tags.length }));
+  const counts = new Array<number>(SECONDS_A_BLOCK).fill(1);
+  const rows = SECONDS_A_BLOCK * tags.length;
+  return {
+    rows,
+    chunks,
+    tags: tags.map(({ id, kind }) => ({ tag: id, kind: kind === 'state' ? 'bool' : 'number', counts })),
+    timeMs: new Float64Array(rows),
+    value: new Float64Array(rows),
+    quality: new Uint8Array(rows),
+    texts: [],
+  };
+}
+
+/** Each tag by its kind: steps of tenths, of hundredths, a float of 24 random bits, a counter, a state. */
+function walk(): (columns: BlockColumns, fromMs: number) => void {
+  const uniform = random(7);
+  const last = tags.map(() => Math.round(uniform() * 2000));
+  const next = (kind: string, at: number): number => {
+    const value = last[at] ?? 0;
+    const step = uniform();
+    if (kind === 'vibration') return Math.fround(2 + step);
+    const by = { temperature: 3, pressure: 9, counter: 2, state: 0 }[kind] ?? 0;
+    last[at] =
+      kind === 'state'
+        ? step < 0.005
+          ? 1 - (value & 1)
+          : value & 1
+        : Math.round(value + (kind === 'counter' ? 9 : 0) + (step - 0.5) * by);
+    return kind === 'temperature'
+      ? (last[at] ?? 0) / 10
+      : kind === 'pressure'
+        ? (last[at] ?? 0) / 100
+        : (last[at] ?? 0);
+  };
+  return ({ timeMs, value }, fromMs) => {
+    let row = 0;
+    tags.forEach(({ kind }, at) => {
+      for (let second = 0; second < SECONDS_A_BLOCK; second++, row++) {
+        timeMs[row] = fromMs + second * 1000 + at + Math.round(uniform() * 12);
+        value[row] = next(kind, at);
+      }
+    });
+  };
+}
+
+function hotState(atMs: number) {
+  return {
+    ids: tags.map(({ name, kind }) =>
+      Buffer.from(tagId({ name: name.replace(/^[^/]*/, 'plant1'), type: TYPES[kind] })).toString('hex'),
+    ),
+    timeMs: new Float64Array(tags.length).fill(atMs),
+    value: new Float64Array(tags.length),
+    quality: new Uint8Array(tags.length),
+    texts: [],
+  };
+}
+
+function ranges(folder: string, endMs: number): number[] {
+  const reader = readCache(folder);
+  const uniform = random(3);
+  const times: number[] = [];
+  for (let i = 0; i < RANGES; i++) {
+    const tag = tags[Math.floor(uniform() * tags.length)]?.name.replace(/^[^/]*/, 'plant1') ?? '';
+    const fromMs = START_MS + uniform() * (endMs - START_MS - HOUR_MS);
+    const start = performance.now();
+    const found = reader.range(tag, fromMs, fromMs + HOUR_MS).length;
+    times.push(performance.now() - start);
+    if (found < 3590 || found > 3610) throw new Error(`${found} readings of ${tag} in an hour`);
+  }
+  reader.close();
+  return times;
+}
+
+function latests(folder: string): number[] {
+  const reader = readCache(folder);
+  const times: number[] = [];
+  for (let i = 0; i < LATESTS; i++) {
+    const start = performance.now();
+    reader.latest();
+    times.push(performance.now() - start);
+  }
+  reader.close();
+  return times;
+}
+
+/** All of them read once a second, and as many seconds committed as lie between two times that last values are saved. */
+function latestOfMany(folder: string): BenchResult[] {
+  const clock = new ManualClock(START_MS);
+  const { core } = open(folder, clock);
+  const definitions = Array.from({ length: LATEST_TAGS }, (_, i) => ({
+    name: `many/line${i % 50}/value${i}`,
+    type: 'float64' as const,
+  }));
+  definitions.forEach((definition, index) => {
+    core.registerTag({ index, source: 'many', definition, fields: { priority: 'normal' }, periodMs: 1000 });
+  });
+  const second = (): void => {
+    const tag = Uint32Array.from({ length: LATEST_TAGS }, (_, i) => i);
+    const timeMs = Float64Array.from(tag, (i) => clock.wallMs() + i / 100);
+    const value = Float64Array.from(tag, (i) => i % 97);
+    core.add({ chunk: { length: LATEST_TAGS, tag, timeMs, value, quality: new Uint8Array(LATEST_TAGS), texts: [] } });
+    core.commit();
+    clock.advance(1000);
+  };
+  for (let i = 0; i < 5; i++) second();
+  const ids = definitions.map((definition) => Buffer.from(tagId(definition)).toString('hex'));
+  const columns = { timeMs: new Float64Array(LATEST_TAGS).fill(START_MS), value: new Float64Array(LATEST_TAGS) };
+  core.saveHot({ ids, ...columns, quality: new Uint8Array(LATEST_TAGS), texts: [] });
+  for (let i = 0; i < 30; i++) second();
+  core.close();
+  const times = latests(folder);
+  return [
+    { name: 'history: latest of 10,000 tags, p50', value: quantile(times, 0.5), unit: 'ms' },
+    { name: 'history: latest of 10,000 tags, p99', value: quantile(times, 0.99), unit: 'ms', target: 10 },
+    { name: 'history: latest of 10,000 tags, first time', value: times[0] ?? Number.NaN, unit: 'ms' },
+  ];
+}
+
+/** What the plant trace takes after roll-up: the blocks alone, and all of the file. */
+function storedPlant(folder: string): BenchResult[] {
+  const results = [false, true].flatMap((sharedTimes) =>
+    [131, 33, 10].map((seconds): BenchResult => {
+      const columns = plantColumns(seconds, sharedTimes);
+      const bytes = encodeRolled(columns);
+      if (openRolled(bytes).rows !== columns.rows) throw new Error('a block of other rows');
+      const times = sharedTimes ? 'shared times' : 'own times';
+      return {
+        name: `history: rolled block, ${Math.round(columns.rows / 1000)}k rows, ${times}`,
+        value: bytes.length / columns.rows,
+        unit: 'B/reading',
+      };
+    }),
+  );
+  const seconds = 1200;
+  const trace = plantTrace({ seconds });
+  const clock = new ManualClock(START_MS);
+  const { core, store } = open(folder, clock);
+  registerPlantTags(core);
+  for (let at = 0; at < seconds; at++) {
+    core.add({ chunk: sliceTrace(trace, at * tags.length, (at + 1) * tags.length, 0) });
+    core.commit();
+    clock.advance(1000);
+    if (at % 10 === 0) while (core.rollUp());
+  }
+  const value = store.bytesUsed() / (seconds * tags.length);
+  core.close();
+  return [
+    ...results,
+    { name: 'history: stored after roll-up, windows and all, 20 min', value, unit: 'B/reading', target: 2 },
+  ];
+}
+
+function plantColumns(seconds: number, sharedTimes: boolean): BlockColumns {
+  const trace = plantTrace({ seconds, sharedTimes });
+  const rows = tags.length;
+  const kindOf = (tag: number) => (tags[tag]?.kind === 'state' ? 'bool' : 'number');
+  const blocks = Array.from({ length: seconds }, (_, second) =>
+    decodeBlock(encodeChunk(sliceTrace(trace, second * rows, (second + 1) * rows, 0), 1 + second * rows, kindOf), {
+      rowsMax: rows,
+    }),
+  );
+  return mergeBlocks(blocks);
+}
+
+function open(folder: string, clock: ManualClock): { core: CacheCore; store: SqliteStore } {
+  const config = cacheSchema.parse({ path: folder, bytesMax: BYTES_MAX, ageMax: '3650d' });
+  makeFolder(folder);
+  const store = new SqliteStore(openDatabase(folder));
+  const identity = { device: undefined, version: 'bench', reason: 'start', boot: new Uint8Array(16) };
+  return { core: new CacheCore(store, { ...config, ...identity, clock, targets: [] }), store };
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+function progress(text: string): void {
+  process.stderr.write(`  ${text}\n`);
+}
