@@ -4,6 +4,7 @@ import type { ClassNumber } from '../wire/classes.ts';
 import { type AtRestKeys, kidOn, NO_KEYS, type Sealer } from './at-rest.ts';
 import { openSealer } from './at-rest-store.ts';
 import { diskError } from './disk-error.ts';
+import { FileBytes } from './file-bytes.ts';
 import { Wipe } from './forget/wipe.ts';
 import { KeptLedger } from './kept-ledger.ts';
 import { KeptReceipts, type ReceiptsTable } from './kept-receipts.ts';
@@ -30,6 +31,8 @@ export class SqliteStore implements BlockStore {
   readonly #sql: Statements;
   readonly #sealer: Sealer;
   readonly #wipe: Wipe;
+  readonly #bytes: FileBytes;
+  readonly #sealed: 0 | 1;
   #lastLetterId: number;
   readonly #ledger: KeptLedger;
   readonly #receipts: KeptReceipts;
@@ -42,7 +45,9 @@ export class SqliteStore implements BlockStore {
     this.#db = db;
     this.#sql = prepareStatements(db);
     this.#sealer = openSealer(db, keys);
+    this.#sealed = this.#sealer.kid === undefined ? 0 : 1;
     this.#wipe = new Wipe(db);
+    this.#bytes = new FileBytes(db);
     this.#lastLetterId = (this.#sql.lastDeadLetterId.get() as { id: number | null }).id ?? 0;
     const sql = this.#sql;
     this.#ledger = new KeptLedger({
@@ -195,8 +200,7 @@ export class SqliteStore implements BlockStore {
   setAside(row: BlockRow, atMs: number): void {
     const found = this.block(row.id);
     const content = found === undefined ? null : this.#sealer.seal('damaged', row.id, found);
-    const sealed = this.#sealer.kid === undefined ? 0 : 1;
-    this.#sql.setAside.run(row.id, atMs, row.run, row.class, row.n0, row.rows, content, sealed);
+    this.#sql.setAside.run(row.id, atMs, row.run, row.class, row.n0, row.rows, content, this.#sealed);
     this.#sql.trimDamaged.run(DAMAGED_KEPT);
     this.removeBlock(row.id);
   }
@@ -239,7 +243,7 @@ export class SqliteStore implements BlockStore {
   addDeadLetter({ atMs, source, subject, reason, original }: DeadLetterRow): void {
     const id = ++this.#lastLetterId;
     const content = this.#sealer.seal('dead_letters', id, original);
-    this.#sql.addDeadLetter.run(id, atMs, source, subject, reason, content, this.#sealer.kid === undefined ? 0 : 1);
+    this.#sql.addDeadLetter.run(id, atMs, source, subject, reason, content, this.#sealed);
   }
   putWindows({ id, fromMs, toMs, rows, block }: WindowBlock): void {
     if (rows === 0) this.#sql.removeWindowsById.run(id);
@@ -288,8 +292,10 @@ export class SqliteStore implements BlockStore {
   }
 
   bytesUsed(): number {
-    const pragma = (name: string) => Number(this.#db.pragma(name, { simple: true }));
-    return (pragma('page_count') - pragma('freelist_count') - this.#wipe.pages) * pragma('page_size');
+    return this.#bytes.used(this.#wipe.pages);
+  }
+  logBytes(): number {
+    return this.#bytes.log();
   }
   totals() {
     return this.#sql.totals.get() as ReturnType<BlockStore['totals']>; // the statement's columns

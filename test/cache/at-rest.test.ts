@@ -212,7 +212,10 @@ describe('a cache with a key', () => {
     store.transaction(() => store.setAside(row, 5));
     store.close();
     const db = new Database(join(place.path, 'cache.db'), { readonly: true });
-    const { block, sealed } = db.prepare('SELECT block, sealed FROM damaged').get() as { block: Buffer; sealed: number };
+    const { block, sealed } = db.prepare('SELECT block, sealed FROM damaged').get() as {
+      block: Buffer;
+      sealed: number;
+    };
     db.close();
     expect(sealed).toBe(1);
     expect(new Sealer(sealing).open('damaged', row.id, block)?.[0]).toBe(1);
@@ -228,9 +231,9 @@ describe('a change', () => {
     write({ current: undefined, previous: [KEY, OTHER] }, SECRETS.slice(30));
     const all = [...first, ...second, ...third, ...SECRETS.slice(30)];
     expect(new Set(texts(() => ({ current: undefined, previous: [KEY, OTHER] })))).toEqual(new Set(all));
-    expect(thrownBy(() => openCore(place.path, openClock(), {}, { current: undefined, previous: [OTHER] }))).toMatchObject(
-      { code: 'cache.key_wrong', message: expect.stringContaining(atRestKid(KEY)) },
-    );
+    expect(
+      thrownBy(() => openCore(place.path, openClock(), {}, { current: undefined, previous: [OTHER] })),
+    ).toMatchObject({ code: 'cache.key_wrong', message: expect.stringContaining(atRestKid(KEY)) });
     const db = new Database(join(place.path, 'cache.db'));
     const prefix = Buffer.from([0xe1, ...Buffer.from(atRestKid(KEY), 'hex')]);
     for (const id of db.prepare('SELECT id FROM blocks WHERE substr(block, 1, 5) = ?').pluck().all(prefix)) {

@@ -1,10 +1,15 @@
 // A tag that is forgotten leaves nothing behind but its account, and takes nothing along: not before, in or after delivery,
 // and not when the process dies in the middle.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { CacheCore, CoreOptions } from '../../src/cache/core.ts';
+import { postForget } from '../../src/cache/forget/spool.ts';
 import { type CacheReader, readCache } from '../../src/cache/reader.ts';
 import { ChunkBuilder } from '../../src/reading.ts';
 import type { ManualClock } from '../../src/runtime/clock.ts';
@@ -13,6 +18,7 @@ import { drain, FarSide, folder, OK, openClock, openCore, request, START_MS, tag
 
 const TAG = 'press/order';
 const OTHERS = ['press/force', 'press/speed', 'weather/rain'];
+const CHILD = fileURLToPath(new URL('./forget-child.mjs', import.meta.url));
 const STEPS_MAX = 10_000;
 
 let place: ReturnType<typeof folder>;
@@ -103,10 +109,16 @@ function others(path = place.path): unknown[] {
   return look((reader) => OTHERS.map((name) => reader.range(name, 0, Number.MAX_SAFE_INTEGER)), path);
 }
 
+/** Marks change with the next commit. */
+function deliver(of: CacheCore = core): void {
+  drain(of, far);
+  of.commit();
+}
+
 /** The far side holds all that was accepted and not written off, each once. */
 function expectDelivered(of: CacheCore, path: string): void {
-  drain(of, far);
-  drain(of, far);
+  deliver(of);
+  deliver(of);
   const explained = [...far.explained].reduce(
     (sum, [key, ranges]) => sum + (/\/[34]$/.test(key) ? count(ranges) : 0),
     0,
@@ -137,7 +149,7 @@ describe('forgetting a tag', () => {
 
   test('after delivery removes the history, and owes nobody anything', () => {
     for (let i = 0; i < 8; i++) commit();
-    drain(core, far);
+    deliver();
     const before = others();
     ask();
     steps();
@@ -150,7 +162,7 @@ describe('forgetting a tag', () => {
     const run = Buffer.from(core.runs.current.run).toString('hex');
     far.forget(`${run}/3`, [{ from: 1, to: 96 }]);
     core.hello(core.helloRuns('cloud'), far.answer());
-    drain(core, far);
+    deliver();
     expect(far.readings()).toHaveLength(72);
     expect(core.stats().ledger.targets.cloud?.press).toMatchObject({ pending: 0 });
     look((reader) => expect(reader.verify().ok).toBe(true));
@@ -169,6 +181,7 @@ describe('forgetting a tag', () => {
     look((reader) => expect(reader.verify().ok).toBe(true));
     far.take(batch);
     core.acknowledge(batch.batchId, OK);
+    core.commit();
     steps();
     expect(core.forgetting.active).toBe(false);
     expectNothingOf();
@@ -270,7 +283,7 @@ describe('forgetting a tag', () => {
     steps();
     commit();
     expect(look((reader) => reader.range(TAG, 0, Number.MAX_SAFE_INTEGER))).toHaveLength(3);
-    drain(core, far);
+    deliver();
     expect(core.stats().ledger.targets.cloud?.press).toMatchObject({ forgotten: 3, delivered: 15, pending: 0 });
   });
 
@@ -326,6 +339,7 @@ describe('forgetting a tag', () => {
           }
         }
         for (const { batchId } of cut) core.release(batchId);
+        core.commit();
         if (asked > 0) {
           ask('f'.repeat(32));
           steps();
@@ -339,4 +353,45 @@ describe('forgetting a tag', () => {
       { numRuns: 20 },
     );
   });
+
+  test('goes on in a real process that is really killed, again and again', async () => {
+    for (let i = 0; i < 120; i++) commit(4);
+    const batch = core.cut(request('backlog', { rowsMax: 300, liveMs: 1 }));
+    if (batch === undefined) throw new Error('there is something to cut');
+    far.take(batch);
+    core.acknowledge(batch.batchId, OK);
+    core.close();
+    const before = others();
+    postForget(place.path, { tag: TAG, reason: null, by: 'jo (uid 1000)', atMs: START_MS });
+    let state = 12_345;
+    let isDone = false;
+    for (let round = 0; !isDone; round++) {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+      // Later each time: a slow machine comes to an end as well.
+      isDone = await runAndKill(100 * round + (state / 0x8000_0000) * 100);
+      look((reader) => expect(reader.verify()).toMatchObject({ ok: true, damaged: [] }));
+      expect(others()).toEqual(before);
+    }
+    expectNothingOf();
+    core = start(place.path);
+    expect(core.forgetting.active).toBe(false);
+    const [report] = look((reader) => reader.forgotten());
+    expect(report?.phase).toBe('done');
+    expect((report?.removed.pending ?? 0) + (report?.removed.kept ?? 0)).toBe(480);
+    expect(report?.removed.pending).toBe(core.stats().ledger.targets.cloud?.press?.forgotten);
+    expectDelivered(core, place.path);
+  });
 });
+
+/** @param ms from its opening of the cache on. @returns whether it said before that it is done. */
+async function runAndKill(ms: number): Promise<boolean> {
+  const child = spawn(process.execPath, [CHILD, place.path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'exit');
+  let isDone = false;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line === 'open') setTimeout(() => child.kill('SIGKILL'), ms);
+    if (line === 'forgotten') isDone = true;
+  }
+  expect(await exit).toEqual([null, 'SIGKILL']);
+  return isDone;
+}

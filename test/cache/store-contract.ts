@@ -123,6 +123,40 @@ export function storeContract({ open, copy }: StoreKind): void {
     expect([...(store.block(100) ?? [])]).toEqual([2]);
   });
 
+  test('takes out what is to be forgotten, and keeps who asked', () => {
+    const store = filled();
+    const [first, second] = store.windowsAfter(0, 10);
+    if (first === undefined || second === undefined) throw new Error('filled above');
+    store.transaction(() => {
+      store.putWindows({ ...first, rows: 7, block: bytes(1, 2, 3) });
+      store.putWindows({ ...second, rows: 0 });
+      store.setAside(blockRow(100), 5);
+      store.putAudit('b', 2, 'later');
+      store.putAudit('a', 1, 'sooner');
+      store.putAudit('a', 1, 'sooner, done');
+    });
+    expect(store.windowsAfter(0, 10)).toMatchObject([{ id: first.id, rows: 7 }]);
+    expect(store.audit()).toEqual(['sooner, done', 'later']);
+    store.transaction(() => {
+      expect(store.removeDeadLetters('plc/other')).toBe(0);
+      expect(store.removeDeadLetters('plc/x')).toBe(1);
+      expect(store.removeDamaged()).toBe(1);
+      store.trimAudit(1);
+    });
+    expect(store.audit()).toEqual(['later']);
+    expect(store.totals()).toMatchObject({ deadLetters: 0, damagedBlocks: 0 });
+    const before = facts(store);
+    for (let state = store.wipeStep(); state !== 'done'; ) state = store.wipeStep();
+    expect(facts(store)).toEqual(before);
+  });
+
+  test('keeps the holes of a block', () => {
+    const store = filled();
+    const row = blockRow(400, { n0: 10, rows: 3, holes: [{ from: 11, to: 12 }] });
+    store.transaction(() => store.addBlock(row, bytes(1, 2, 3)));
+    expect(store.blocks(400, 1)).toEqual([row]);
+  });
+
   test('refuses a key that is there', () => {
     const store = filled();
     expect(() => store.transaction(() => store.addBlock(blockRow(100), bytes(1)))).toThrow();
