@@ -1,5 +1,5 @@
 /** Statements that several questions share. */
-import type { Database } from 'better-sqlite3';
+import type { Database, Statement } from 'better-sqlite3';
 import { SluiceError } from '../errors.ts';
 import type { BlockColumns } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
@@ -11,7 +11,18 @@ import type { BlockRow, LedgerRow } from './store.ts';
 
 /** @returns rows of `sql`, whose columns are what `Row` says. */
 export function all<Row>(db: Database, sql: string, ...args: unknown[]): Row[] {
-  return db.prepare(sql).all(...args) as Row[];
+  return statement(db, sql).all(...args) as Row[];
+}
+
+/** A reader asks the same few things again and again. */
+const prepared = new WeakMap<Database, Map<string, Statement<unknown[]>>>();
+
+function statement(db: Database, sql: string): Statement<unknown[]> {
+  const known = prepared.get(db) ?? new Map<string, Statement<unknown[]>>();
+  prepared.set(db, known);
+  const found = known.get(sql) ?? db.prepare(sql);
+  known.set(sql, found);
+  return found;
 }
 
 export function metaOf(db: Database, key: string): string | undefined {

@@ -44,34 +44,53 @@ export class ReadingBlocks {
     return this.#tags.named(tag).map(({ seq }) => seq);
   }
 
+  isText(tag: string): boolean {
+    return this.#tags.named(tag).some(({ definition }) => definition.type === 'text');
+  }
+
   latest(pattern: string): ReadingView[] {
     const tags = this.#tags.matching(pattern);
     const saved = this.#saved.get();
-    const found = new Map<string, ReadingView>();
-    const open = wantedOf(tags);
-    for (const columns of this.#newest(saved.blockId, open)) {
-      for (const reading of lastRowsOf(columns, open)) {
-        const known = found.get(reading.tag);
-        if (known === undefined || reading.timeMs >= known.timeMs) found.set(reading.tag, reading);
+    const fresh = this.#fresh(tags, saved.blockId);
+    const out: ReadingView[] = [];
+    for (const tag of tags) {
+      const found = fresh[tag.seq];
+      const reading = found === undefined || saved.timeMs(tag) > found.timeMs ? saved.value(tag) : found;
+      if (reading === undefined) continue;
+      // Definitions of one name are neighbours here.
+      const before = out.at(-1);
+      if (before?.tag !== reading.tag) out.push(reading);
+      else if (reading.timeMs >= before.timeMs) out[out.length - 1] = reading;
+    }
+    return out;
+  }
+
+  /** By tag number: what the newest block that has the tag says of it, behind what was saved. */
+  #fresh(tags: readonly KnownTag[], savedId: number): (ReadingView | undefined)[] {
+    const found: (ReadingView | undefined)[] = [];
+    const wanted: (TagDefinition | undefined)[] = [];
+    for (const { seq, definition } of tags) wanted[seq] = definition;
+    const open = new Set(tags.map(({ seq }) => seq));
+    for (const columns of this.#newest(savedId, open)) {
+      const read = valueReader(columns);
+      let row = 0;
+      for (const { tag, counts } of columns.tags) {
+        const start = row;
+        for (const count of counts) row += count;
+        const definition = wanted[tag];
+        if (definition === undefined || !open.delete(tag)) continue;
+        found[tag] = readingOf(columns, latestRow(columns, start, row), definition, read);
       }
-      for (const { tag } of columns.tags) open.delete(tag);
       if (open.size === 0) break;
     }
-    const out = new Map<string, ReadingView>();
-    for (const tag of tags) {
-      const { name } = tag.definition;
-      const [fresh, old] = [found.get(name), saved.value(tag)];
-      const reading = fresh === undefined || (old !== undefined && old.timeMs > fresh.timeMs) ? old : fresh;
-      if (reading !== undefined && reading.timeMs >= (out.get(name)?.timeMs ?? reading.timeMs)) out.set(name, reading);
-    }
-    return [...out.values()];
+    return found;
   }
 
   /**
    * Newest first, down to what the saved values know. One block of each class more: it may have been rolled since, and
    * hold both what they know and what they do not.
    */
-  *#newest(savedId: number, open: Wanted): Generator<BlockColumns> {
+  *#newest(savedId: number, open: ReadonlySet<number>): Generator<BlockColumns> {
     const known = new Set<number>();
     let left = savedId < 0 ? LATEST_BLOCKS_MAX : Number.POSITIVE_INFINITY;
     for (const row of this.#rows('id DESC')) {
@@ -81,8 +100,7 @@ export class ReadingBlocks {
         if (known.has(row.class)) continue;
         known.add(row.class);
       }
-      yield* readTags(this.#db, row, open.keys());
-      if (open.size === 0) return;
+      yield* readTags(this.#db, row, open);
     }
   }
 
@@ -146,6 +164,18 @@ export class ReadingBlocks {
     return found.length > limit ? found.slice(-limit) : found;
   }
 
+  /** In order of time; undefined as soon as there are more than `most`. */
+  rangeWithin(tag: string, fromMs: number, toMs: number, most: number): ReadingView[] | undefined {
+    const wanted = wantedOf(this.#tags.named(tag));
+    const found: ReadingView[] = [];
+    for (const row of this.#rows('id', { fromMs, toMs })) {
+      for (const reading of this.#readings(row, wanted))
+        if (reading.timeMs >= fromMs && reading.timeMs <= toMs) found.push(reading);
+      if (found.length > most) return undefined;
+    }
+    return found.sort((a, b) => a.timeMs - b.timeMs);
+  }
+
   digest(): Map<string, TagDigest> {
     const names = new Map(this.#tags.all().map(({ seq, definition }) => [seq, definition.name]));
     const digest = new ContentDigest();
@@ -192,21 +222,10 @@ function* rowsOf(columns: BlockColumns, wanted: Wanted): Generator<ReadingView> 
   }
 }
 
-/** The latest of each tag. */
-function* lastRowsOf(columns: BlockColumns, wanted: Wanted): Generator<ReadingView> {
-  const read = valueReader(columns);
-  const { timeMs } = columns;
-  let row = 0;
-  for (const { tag, counts } of columns.tags) {
-    const end = row + counts.reduce((sum, count) => sum + count, 0);
-    const definition = wanted.get(tag);
-    if (definition !== undefined) {
-      let latest = row;
-      for (; row < end; row++) if ((timeMs[row] ?? 0) >= (timeMs[latest] ?? 0)) latest = row;
-      yield readingOf(columns, latest, definition, read);
-    }
-    row = end;
-  }
+function latestRow({ timeMs }: BlockColumns, start: number, end: number): number {
+  let latest = start;
+  for (let row = start; row < end; row++) if ((timeMs[row] ?? 0) >= (timeMs[latest] ?? 0)) latest = row;
+  return latest;
 }
 
 function readingOf(

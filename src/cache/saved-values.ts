@@ -9,6 +9,8 @@ import type { HotState, ReadingView } from './types.ts';
 export interface Saved {
   /** Everything in blocks up to here is in it, unless a block was rolled since with later ones; −1 for not known. */
   readonly blockId: number;
+  /** −Infinity for a tag that is not in it. */
+  timeMs(tag: KnownTag): number;
   value(tag: KnownTag): ReadingView | undefined;
 }
 
@@ -32,16 +34,27 @@ export class SavedValues {
   }
 }
 
-const NOTHING: Saved = { blockId: -1, value: () => undefined };
+const NOTHING: Saved = { blockId: -1, timeMs: () => Number.NEGATIVE_INFINITY, value: () => undefined };
 
 function savedOf(state: HotState, blockId: number): Saved {
   const rows = new Map(state.ids.map((id, at) => [id, at]));
   const read = valueReader(state);
+  /** Of tags that were asked for, by their numbers. */
+  const places: (number | undefined)[] = [];
+  const place = ({ seq, id }: KnownTag): number => {
+    const known = places[seq];
+    if (known !== undefined) return known;
+    const found = rows.get(id) ?? -1;
+    places[seq] = found;
+    return found;
+  };
   return {
     blockId,
-    value({ id, definition: { name, type } }) {
-      const at = rows.get(id);
-      if (at === undefined) return undefined;
+    timeMs: (tag) => state.timeMs[place(tag)] ?? Number.NEGATIVE_INFINITY,
+    value(tag) {
+      const at = place(tag);
+      if (at < 0) return undefined;
+      const { name, type } = tag.definition;
       return { tag: name, timeMs: state.timeMs[at] ?? 0, value: read(at, type), quality: state.quality[at] ?? 0 };
     },
   };

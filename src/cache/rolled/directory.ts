@@ -12,7 +12,7 @@
 import type { SlotKind } from '../../reading.ts';
 import { KINDS, TAG_NUMBER_MAX } from '../../wire/block/directory.ts';
 import { Cursor, Stream } from '../../wire/block/streams.ts';
-import { damagedRolled, ROLLED_ROWS_MAX, SHORT_BYTES, TAG_STREAMS } from './layout.ts';
+import { CRC_BYTES, damagedRolled, ROLLED_ROWS_MAX, SHORT_BYTES, TAG_STREAMS } from './layout.ts';
 
 export interface RolledTag {
   readonly tag: number;
@@ -129,44 +129,72 @@ export function readDirectory(bytes: Uint8Array, sectionsBytes: number): Directo
 }
 
 function readEntries(cursor: Cursor, length: number): DirectoryEntry[] {
-  const column = (read: () => number) => Array.from({ length }, read);
-  let last = -1;
-  const tags = column(() => {
-    last += 1 + cursor.varint();
-    if (last > TAG_NUMBER_MAX) throw damagedRolled('a tag number of 2^31 or more');
-    return last;
-  });
-  const kinds = column(() => cursor.u8());
-  const rows = column(() => cursor.varint());
-  const back = column(() => cursor.varint());
-  const sectionBytes = column(() => cursor.varint());
-  const crcs = column(() => ((cursor.u8() << 24) | (cursor.u8() << 16) | (cursor.u8() << 8) | cursor.u8()) >>> 0);
-  return tags.map((tag, at) => {
-    const kind = KINDS[kinds[at] ?? -1];
-    const own = rows[at] ?? 0;
-    const timesAt = at - (back[at] ?? 0);
+  const distances = readVarints(cursor, length);
+  const kinds = cursor.bytes.subarray(cursor.at, cursor.at + length);
+  if (length > cursor.remaining) throw damagedRolled('a directory that ends too early');
+  cursor.at += length;
+  const rows = readVarints(cursor, length);
+  const back = readVarints(cursor, length);
+  const sectionBytes = readVarints(cursor, length);
+  if (length * CRC_BYTES > cursor.remaining) throw damagedRolled('a directory that ends too early');
+  const crcs = new DataView(cursor.bytes.buffer, cursor.bytes.byteOffset + cursor.at, length * CRC_BYTES);
+  cursor.at += length * CRC_BYTES;
+  const entries: DirectoryEntry[] = [];
+  let tag = -1;
+  for (let at = 0; at < length; at++) {
+    tag += 1 + (distances[at] as number); // in bounds, here and below
+    if (tag > TAG_NUMBER_MAX) throw damagedRolled('a tag number of 2^31 or more');
+    const kind = KINDS[kinds[at] as number];
+    const own = rows[at] as number;
+    const timesAt = at - (back[at] as number);
     if (kind === undefined || own === 0) throw damagedRolled('a tag of no kind, or without rows');
     if (rows[timesAt] !== own || back[timesAt] !== 0) throw damagedRolled('times of a tag that cannot lend them');
-    return { tag, kind, rows: own, timesAt, sectionBytes: sectionBytes[at] ?? 0, crc: crcs[at] ?? 0 };
-  });
+    const crc = crcs.getUint32(at * CRC_BYTES);
+    entries.push({ tag, kind, rows: own, timesAt, sectionBytes: sectionBytes[at] as number, crc });
+  }
+  return entries;
+}
+
+/** A query reads thousands of these for each block it opens, nearly all of a single byte. */
+function readVarints(cursor: Cursor, length: number): Uint32Array {
+  const out = new Uint32Array(length);
+  const { bytes, end } = cursor;
+  let { at } = cursor;
+  for (let i = 0; i < length; i++) {
+    const byte = at < end ? (bytes[at] as number) : 0x80;
+    if (byte < 0x80) {
+      out[i] = byte;
+      at++;
+      continue;
+    }
+    cursor.at = at;
+    const value = cursor.varint();
+    if (value > 0xffff_ffff) throw damagedRolled('a length of 4 GiB');
+    out[i] = value;
+    at = cursor.at;
+  }
+  cursor.at = at;
+  return out;
 }
 
 function readColumn(cursor: Cursor, length: number): StreamColumn {
-  const lengths = new Uint32Array(length);
+  const lengths = readVarints(cursor, length);
   const codings = new Uint8Array(length);
   const places = new Uint32Array(length);
-  for (let at = 0; at < length; at++) {
-    const bytes = cursor.varint();
-    if (bytes > 0xffff_ffff) throw damagedRolled('a stream of 4 GiB');
-    lengths[at] = bytes;
+  const { bytes, end } = cursor;
+  let { at } = cursor;
+  for (let i = 0; i < length; i++) {
+    if ((lengths[i] as number) <= SHORT_BYTES) continue;
+    if (at >= end) throw damagedRolled('a directory that ends too early');
+    codings[i] = bytes[at++] as number;
   }
-  for (let at = 0; at < length; at++) if ((lengths[at] ?? 0) > SHORT_BYTES) codings[at] = cursor.u8();
-  for (let at = 0; at < length; at++) {
-    const bytes = lengths[at] ?? 0;
-    if (bytes > SHORT_BYTES) continue;
-    if (bytes > cursor.remaining) throw damagedRolled('a directory that ends too early');
-    places[at] = cursor.at;
-    cursor.at += bytes;
+  for (let i = 0; i < length; i++) {
+    const short = lengths[i] as number;
+    if (short > SHORT_BYTES) continue;
+    places[i] = at;
+    at += short;
   }
+  if (at > end) throw damagedRolled('a directory that ends too early');
+  cursor.at = at;
   return { lengths, codings, places };
 }
