@@ -7,7 +7,7 @@ export type { ForgetDone } from './forget/forgetting.ts';
 export { postForget } from './forget/spool.ts';
 export { HotTable, type HotValue } from './hot.ts';
 export { type CacheHolder, cacheHolder } from './lock.ts';
-export type { PendingView, ReadingView, RunView, TailPlace, VerifyReport, WindowView } from './reader.ts';
+export type { PendingView, ReadingView, RunView, Series, TailPlace, VerifyReport, WindowView } from './reader.ts';
 export { type CacheReader, readCache } from './reader.ts';
 export type { LedgerDifference, RecountReport } from './recount.ts';
 export { recountCache } from './recount-client.ts';

@@ -19,10 +19,12 @@ export type { ReadingView } from './types.ts';
 
 import { type VerifyReport, verifyCache } from './verify.ts';
 import { savedWear, WEAR, type WearStats } from './wear.ts';
-import { readWindows, type WindowView } from './windows/read.ts';
+import type { WindowView } from './windows/read.ts';
+import { type Series, type SeriesQuestion, seriesOf, writtenWindows } from './windows/series.ts';
 
 export type { VerifyReport } from './verify.ts';
 export type { WindowView } from './windows/read.ts';
+export type { Series } from './windows/series.ts';
 
 export interface RunView {
   readonly run: string;
@@ -57,6 +59,8 @@ export interface CacheReader {
   /** In order of time. @param limit newest first when it cuts. */
   range(tag: string, fromMs: number, toMs: number, limit?: number): ReadingView[];
   windows(tag: string, periodMs: number, fromMs: number, toMs: number): WindowView[];
+  /** As many points as fit: readings, else windows of the shortest length that fits, with what is missing counted from raw. */
+  series(tag: string, fromMs: number, toMs: number, points: number): Series;
   /** Lengths of the windows that are kept, ms, the shortest first; none before the first was closed. */
   windowPeriods(): number[];
   pending(): PendingView[];
@@ -92,9 +96,9 @@ export function readCache(path: string, keys?: () => AtRestKeys): CacheReader {
     tail: (pattern, limit) => readings.tail(pattern, limit),
     after: (pattern, place) => readings.after(pattern, place),
     range: (tag, fromMs, toMs, limit) => readings.range(tag, fromMs, toMs, limit),
-    windows: (tag, periodMs, fromMs, toMs) => readWindows(db, readings.numbersOf(tag), periodMs, fromMs, toMs),
-    windowPeriods: () =>
-      all<{ ms: number }>(db, 'SELECT DISTINCT period_ms AS ms FROM windows ORDER BY ms').map(({ ms }) => ms),
+    windows: (tag, periodMs, fromMs, toMs) => writtenWindows(question(db, readings, tag, fromMs, toMs), periodMs),
+    series: (tag, fromMs, toMs, points) => seriesOf(question(db, readings, tag, fromMs, toMs), points),
+    windowPeriods: () => periodsOf(db),
     pending: () => pendingOf(db),
     runs: () =>
       all<{ run: Uint8Array; boot: Uint8Array; openedMs: number; clean: number }>(
@@ -116,6 +120,28 @@ export function readCache(path: string, keys?: () => AtRestKeys): CacheReader {
     digest: () => readings.digest(),
     close,
   };
+}
+
+function question(db: Database, readings: ReadingBlocks, tag: string, fromMs: number, toMs: number): SeriesQuestion {
+  return {
+    db,
+    numbers: readings.numbersOf(tag),
+    periods: readings.isText(tag) ? [] : periodsOf(db),
+    isThinned: isThinned(db, tag),
+    fromMs,
+    toMs,
+    readings: (from, to, most = Number.POSITIVE_INFINITY) => readings.rangeWithin(tag, from, to, most),
+  };
+}
+
+function periodsOf(db: Database): number[] {
+  return all<{ ms: number }>(db, 'SELECT DISTINCT period_ms AS ms FROM windows ORDER BY ms').map(({ ms }) => ms);
+}
+
+/** Whether the deadband thins the readings of a tag's source. */
+function isThinned(db: Database, tag: string): boolean {
+  const [source = ''] = tag.split('/');
+  return (ledgerOf(...ledgerRows(db)).sources[source]?.thinned ?? 0) > 0;
 }
 
 function pendingOf(db: Database): PendingView[] {

@@ -192,7 +192,12 @@ function looking(program: Command, output: Output, exit: (code: number) => void)
     .option('--from <time>', 'ISO time, or how long ago (15min)', '15min')
     .option('--to <time>', 'ISO time, or how long ago', '0s')
     .option('--window <period>', 'windows of this length (1s, 10s, 1min, 1h) instead of readings', duration)
-    .option('--limit <rows>', 'at most so many, the newest', whole, 1000)
+    .option(
+      '--points <count>',
+      'readings if so many fit, else the shortest windows that do (default on a terminal: 500)',
+      whole,
+    )
+    .option('--limit <rows>', 'readings, at most so many, the newest (default: 1000)', whole)
     .option('--url <url>', 'ask this cloud receiver')
     .option('--token-file <file>', 'the token for --url')
     .addOption(config())

@@ -9,13 +9,22 @@ import { moment } from './moment.ts';
 import { type Output, table, time, value } from './output.ts';
 
 const TIMEOUT_MS = 30_000;
+const LIMIT = 1000;
+/** What a terminal can be scrolled through. */
+const POINTS = 500;
+/** What the receiver answers at most, and lengths of windows that people think in. */
+const CLOUD_READINGS_MAX = 100_000;
+const CLOUD_PERIODS: readonly number[] = [1, 10, 60, 600, 3600, 86_400].map((seconds) => seconds * 1000);
 
 export interface QueryCommand extends CacheChoice {
   readonly from: string;
   readonly to: string;
   /** Milliseconds. */
   readonly window?: number;
-  readonly limit: number;
+  /** Readings, the newest; 1000 by default. */
+  readonly limit?: number;
+  /** At most so many points: readings where they fit, else windows. */
+  readonly points?: number;
   readonly url?: string;
   readonly tokenFile?: string;
   readonly json?: boolean;
@@ -43,6 +52,8 @@ interface WindowLine {
 export async function query(tag: string, options: QueryCommand, output: Output): Promise<ExitCode> {
   const nowMs = systemClock.wallMs();
   const span = { fromMs: moment(options.from, nowMs), toMs: moment(options.to, nowMs) };
+  const points = options.points ?? defaultPoints(options, output);
+  if (points !== undefined && options.window === undefined) return await pointsOf(tag, points, span, options, output);
   if (options.window !== undefined) {
     const windows = await windowsOf(tag, options.window, span, options);
     if (options.json === true) output.json(windows);
@@ -60,14 +71,67 @@ interface Span {
   readonly toMs: number;
 }
 
+/** On a terminal, when nobody said what to show. Scripts get readings, as they always did. */
+function defaultPoints({ limit, json }: QueryCommand, output: Output): number | undefined {
+  return output.terminal && limit === undefined && json !== true ? POINTS : undefined;
+}
+
+async function pointsOf(
+  tag: string,
+  points: number,
+  span: Span,
+  options: QueryCommand,
+  output: Output,
+): Promise<ExitCode> {
+  const { periodMs, why, readings, windows } =
+    options.url === undefined ? localSeries(tag, points, span, options) : await cloudSeries(tag, points, span, options);
+  const resolution = periodMs === null ? 'readings' : period(periodMs);
+  if (options.json === true) output.json({ resolution, periodMs, why, readings, windows });
+  else {
+    output.line(`${periodMs === null ? 'readings' : `windows of ${resolution}`}: ${why}`);
+    if (periodMs === null) printReadings(readings, output);
+    else printWindows(windows, output);
+  }
+  return readings.length + windows.length > 0 ? Exit.fine : nothing(tag, options, output);
+}
+
+interface ShownSeries {
+  /** Null: readings. */
+  readonly periodMs: number | null;
+  readonly why: string;
+  readonly readings: readonly Line[];
+  readonly windows: readonly WindowLine[];
+}
+
+function localSeries(tag: string, points: number, span: Span, options: QueryCommand): ShownSeries {
+  const { cache } = openLocalCache(options);
+  try {
+    const { periodMs, why, readings, windows } = cache.series(tag, span.fromMs, span.toMs, points);
+    return { periodMs: periodMs ?? null, why, readings: readings.map(shownReading), windows: windows.map(windowLine) };
+  } finally {
+    cache.close();
+  }
+}
+
+/** The cloud makes windows of any length when it is asked. */
+async function cloudSeries(tag: string, points: number, span: Span, options: QueryCommand): Promise<ShownSeries> {
+  const readings = await readingsOf(tag, span, { ...options, limit: Math.min(points + 1, CLOUD_READINGS_MAX) });
+  if (readings.length <= points) return { periodMs: null, why: 'all of them fit', readings, windows: [] };
+  const fits = (each: number) => Math.ceil(span.toMs / each) - Math.floor(span.fromMs / each) <= points;
+  const last = CLOUD_PERIODS.at(-1) ?? 1;
+  const fitting = CLOUD_PERIODS.find(fits) ?? last * Math.ceil((span.toMs - span.fromMs) / last / points + 1);
+  const windows = await windowsOf(tag, fitting, span, { ...options, limit: points });
+  return { periodMs: fitting, why: `the shortest that fit; more than ${points} readings`, readings: [], windows };
+}
+
 async function readingsOf(tag: string, span: Span, options: QueryCommand): Promise<readonly Line[]> {
   if (options.url !== undefined) {
-    const asked = { tag, from: String(span.fromMs), to: String(span.toMs), limit: String(options.limit) };
+    const asked = { tag, from: String(span.fromMs), to: String(span.toMs), limit: String(options.limit ?? LIMIT) };
     return ((await askCloud(options, '/v1/readings', asked)) as { readings: Line[] }).readings;
   }
   const { cache } = openLocalCache(options);
   try {
-    return cache.range(tag, span.fromMs, span.toMs, options.limit).map(shownReading);
+    return cache.range(tag, span.fromMs, span.toMs, options.limit ?? LIMIT).map(shownReading);
   } finally {
     cache.close();
   }
@@ -81,12 +145,17 @@ async function windowsOf(
 ): Promise<readonly WindowLine[]> {
   if (options.url !== undefined) {
     const asked = { tag, from: String(span.fromMs), to: String(span.toMs), period: String(periodMs) };
-    return ((await askCloud(options, '/v1/windows', asked)) as { windows: WindowLine[] }).windows.slice(-options.limit);
+    return ((await askCloud(options, '/v1/windows', asked)) as { windows: WindowLine[] }).windows.slice(
+      -(options.limit ?? LIMIT),
+    );
   }
   const { cache, config } = openLocalCache(options);
   try {
     refuseUnknown(periodMs, [...(config?.cache.windows ?? []), ...cache.windowPeriods()]);
-    return cache.windows(tag, periodMs, span.fromMs, span.toMs).map(windowLine).slice(-options.limit);
+    return cache
+      .windows(tag, periodMs, span.fromMs, span.toMs)
+      .map(windowLine)
+      .slice(-(options.limit ?? LIMIT));
   } finally {
     cache.close();
   }

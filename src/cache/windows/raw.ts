@@ -63,7 +63,12 @@ export class RawReadings {
     }
   }
 
-  /** Once, when all blocks are there. Of one time, the last to arrive counts last. */
+  add(tag: number, timeMs: number, value: number, quality: number): void {
+    this.#byTag.get(tag)?.push({ timeMs, value, quality });
+    this.rows++;
+  }
+
+  /** Once, when all are there. Of one time, the last to arrive counts last. */
   sort(): void {
     for (const readings of this.#byTag.values()) readings.sort((a, b) => a.timeMs - b.timeMs);
   }

@@ -1,6 +1,7 @@
 /** Stored windows of a tag, their parts put together. */
 import type { Database } from 'better-sqlite3';
 import { decodeWindows } from './block.ts';
+import type { WindowRows } from './rows.ts';
 import { emptyWindow, exactSum, FLAG, joinRow, W, WINDOW_NUMBERS } from './window.ts';
 
 const PAGE = 64;
@@ -32,18 +33,20 @@ export interface WindowView {
   readonly inexact: 'time' | 'all' | undefined;
 }
 
-/** @param tags all numbers that the tag's name had. In order of time; windows of one reading were not stored. */
-export function readWindows(
+/** @param tags all numbers that the tag's name had. By start; windows of one reading were not stored. Damaged blocks are left out. */
+export function readNumbers(
   db: Database,
   tags: readonly number[],
   periodMs: number,
   fromMs: number,
   toMs: number,
-): WindowView[] {
+): Map<number, Float64Array> {
   const found = new Map<number, Float64Array>();
   const wanted = new Set(tags);
   for (const block of blocksOf(db, periodMs, fromMs, toMs)) {
-    const { length, tag, numbers } = decodeWindows(block);
+    const rows = decoded(block);
+    if (rows === undefined) continue;
+    const { length, tag, numbers } = rows;
     for (let row = 0; row < length; row++) {
       const at = row * WINDOW_NUMBERS;
       const start = numbers[at + W.start] ?? 0;
@@ -53,7 +56,15 @@ export function readWindows(
       joinRow(window, numbers, at);
     }
   }
-  return [...found.values()].map((window) => windowView(window, periodMs)).sort((a, b) => a.startMs - b.startMs);
+  return found;
+}
+
+function decoded(block: Uint8Array): WindowRows | undefined {
+  try {
+    return decodeWindows(block);
+  } catch {
+    return undefined;
+  }
 }
 
 function* blocksOf(db: Database, periodMs: number, fromMs: number, toMs: number): Generator<Uint8Array> {
