@@ -20,6 +20,7 @@ import { RunBook, TagBook, TargetBook } from './books.ts';
 import { restoreWindows } from './checkpoint.ts';
 import { type CommitOptions, Commits } from './commits.ts';
 import { Damage } from './damage.ts';
+import { LOG_BYTES_KEPT } from './file-bytes.ts';
 import { Flight } from './flight.ts';
 import { Forgetting } from './forget/forgetting.ts';
 import { Gaps } from './gaps.ts';
@@ -175,6 +176,7 @@ export class CacheCore {
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
     const result = this.#commits.commit();
     this.#acks.tryFlush();
+    if (!result.done) this.#store.cutLog();
     if (result.done) this.uncommitted(0);
     else if (this.#commits.full === 'limit') this.#ladder.pressures.nothingRemovable(this.#commits.now());
     this.#look();
@@ -309,6 +311,8 @@ export class CacheCore {
       damage: readNotes(this.#store),
       bytesUsed: this.#store.bytesUsed(),
       bytesMax: this.#options.bytesMax,
+      walBytes: this.#store.logBytes(),
+      walPinned: this.#store.logBytes() > LOG_BYTES_KEPT,
       tags: this.tags.size,
       ladder: this.ladder,
     };

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { isSluiceError, SluiceError } from '../errors.ts';
 import { diskError } from './disk-error.ts';
+import { LOG_BYTES_KEPT } from './file-bytes.ts';
 import { DATABASE_FILE } from './folder.ts';
 import { APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION } from './schema.ts';
 
@@ -24,8 +25,6 @@ const PAGE_BYTES = 512;
 const WAL_FRAME_BYTES = PAGE_BYTES + 24;
 /** What a crash leaves to be replayed, and how much of the card the WAL covers. Rolled up within it, small blocks never reach the file. */
 const CHECKPOINT_BYTES = 8_000_000;
-/** A reader that held its snapshot for long lets the WAL grow; afterwards it shrinks to this again. */
-const WAL_BYTES_KEPT = 16_000_000;
 /** better-sqlite3 compiles 16 MB in. Blocks are read once each; the pages that every commit changes are few. */
 const PAGE_CACHE_KIB = 2000;
 /** Offsets in the header of a SQLite file (sqlite.org/fileformat2.html, 1.3). */
@@ -62,7 +61,7 @@ function prepare(db: Database.Database, mustCheckpoint: boolean): void {
   // Said explicitly: better-sqlite3 compiles NORMAL in for WAL, which loses the last commits with the power.
   db.pragma('synchronous = FULL');
   db.pragma(`wal_autocheckpoint = ${Math.floor(CHECKPOINT_BYTES / WAL_FRAME_BYTES)}`);
-  db.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`);
+  db.pragma(`journal_size_limit = ${LOG_BYTES_KEPT}`);
   // Deleted rows are overwritten where their page is written anyway. Whole free pages: `forget/wipe.ts`.
   db.pragma('secure_delete = FAST');
   db.pragma('temp_store = MEMORY');

@@ -1,8 +1,8 @@
-/** Rows of the table `journal` as SQLite gives them. */
+/** Rows of the tables `journal` and `targets` as SQLite gives them. */
 import { ByteReader, ByteWriter } from '../wire/bytes.ts';
 import type { ClassNumber } from '../wire/classes.ts';
 import { decodeRanges, encodeRanges } from '../wire/ranges.ts';
-import type { BlockRow, SourceCounts } from './store.ts';
+import type { BlockRow, SourceCounts, TargetRow } from './store.ts';
 
 /** Of some sources. */
 const COUNTS_BYTES = 16;
@@ -53,4 +53,18 @@ export function storedHoles({ holes }: Pick<BlockRow, 'holes'>): Uint8Array | nu
   const writer = new ByteWriter();
   encodeRanges(writer, holes);
   return writer.take();
+}
+
+export interface TargetRecord {
+  readonly bit: number;
+  readonly name: string;
+  readonly required: number;
+  readonly removed: number;
+  readonly dictionary: Uint8Array | null;
+  readonly dictionaryCount: number;
+}
+
+export function targetRow(record: TargetRecord): TargetRow {
+  const { required, removed, dictionary } = record;
+  return { ...record, required: required === 1, removed: removed === 1, dictionary: dictionary ?? undefined };
 }

@@ -127,7 +127,7 @@ export class StandIn implements CacheClient {
       ledger: { sinceMs: this.#clock.wallMs(), sources, targets: {} },
       ...{ commits: 0, readingsCommitted: 0, commitSeconds: 0, lastCommitMs: undefined },
       ...{ bytesUsed: 0, bytesMax: this.#config.bytesMax, blocks: 0, windowBlocks: 0, tags: 0, deadLetters: 0 },
-      ...{ damagedBlocks: 0, damage: [], full: true, readOnly: true },
+      ...{ walBytes: 0, walPinned: false, damagedBlocks: 0, damage: [], full: true, readOnly: true },
     };
   }
   onWindows(): void {}

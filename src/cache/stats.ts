@@ -67,6 +67,10 @@ export interface CacheStats {
   readonly readingsCommitted: number;
   readonly bytesUsed: number;
   readonly bytesMax: number;
+  /** Of the log beside the file: some MB. */
+  readonly walBytes: number;
+  /** A process that reads the cache's file holds its snapshot for so long that the log grows: it has to end. */
+  readonly walPinned: boolean;
   readonly blocks: number;
   readonly windowBlocks: number;
   readonly tags: number;

@@ -8,7 +8,7 @@ import { FileBytes } from './file-bytes.ts';
 import { Wipe } from './forget/wipe.ts';
 import { KeptLedger } from './kept-ledger.ts';
 import { KeptReceipts, type ReceiptsTable } from './kept-receipts.ts';
-import { blockRow, type JournalRecord, storedCounts, storedHoles } from './rows.ts';
+import { blockRow, type JournalRecord, storedCounts, storedHoles, type TargetRecord, targetRow } from './rows.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type {
   BlockRow,
@@ -40,14 +40,15 @@ export class SqliteStore implements BlockStore {
   /**
    * @param db opened by `openDatabase`: WAL, synchronous FULL, right schema, checkpointed.
    * @param keys of encryption at rest. @throws cache.key_missing, cache.key_wrong (stop) when they do not open what is there.
+   * @param logMax of the log: what it takes beyond counts as used.
    */
-  constructor(db: Database.Database, keys: AtRestKeys = NO_KEYS) {
+  constructor(db: Database.Database, keys: AtRestKeys = NO_KEYS, logMax = Number.POSITIVE_INFINITY) {
     this.#db = db;
     this.#sql = prepareStatements(db);
     this.#sealer = openSealer(db, keys);
     this.#sealed = this.#sealer.kid === undefined ? 0 : 1;
     this.#wipe = new Wipe(db);
-    this.#bytes = new FileBytes(db);
+    this.#bytes = new FileBytes(db, logMax);
     this.#lastLetterId = (this.#sql.lastDeadLetterId.get() as { id: number | null }).id ?? 0;
     const sql = this.#sql;
     this.#ledger = new KeptLedger({
@@ -131,20 +132,7 @@ export class SqliteStore implements BlockStore {
     this.#sql.addSource.run(id, name);
   }
   targets(): TargetRow[] {
-    type Record = {
-      bit: number;
-      name: string;
-      required: number;
-      removed: number;
-      dictionary: Uint8Array | null;
-      dictionaryCount: number;
-    };
-    return (this.#sql.targets.all() as Record[]).map((row) => ({
-      ...row,
-      required: row.required === 1,
-      removed: row.removed === 1,
-      dictionary: row.dictionary ?? undefined,
-    }));
+    return (this.#sql.targets.all() as TargetRecord[]).map(targetRow);
   }
   putTarget({ bit, name, required, removed, dictionary, dictionaryCount }: TargetRow): void {
     this.#sql.putTarget.run(bit, name, required ? 1 : 0, removed ? 1 : 0, dictionary ?? null, dictionaryCount);
@@ -296,6 +284,9 @@ export class SqliteStore implements BlockStore {
   }
   logBytes(): number {
     return this.#bytes.log();
+  }
+  cutLog(): void {
+    this.#bytes.cutLog();
   }
   totals() {
     return this.#sql.totals.get() as ReturnType<BlockStore['totals']>; // the statement's columns

@@ -236,8 +236,12 @@ export interface BlockStore {
   /** Undefined removes it. */
   putAlarm(id: string, row: string | undefined): void;
 
-  /** Of the file, without pages that are free again. */
+  /** Of the file, without pages that are free again, and of a log that a reader keeps from being written back. */
   bytesUsed(): number;
+  /** Of the log beside the file. */
+  logBytes(): number;
+  /** Between transactions, while there is no room: writes a log back that is too large, if nobody reads any more. */
+  cutLog(): void;
   /** Counts by looking at everything: for status, not for every commit. */
   totals(): {
     readonly blocks: number;

@@ -6,6 +6,7 @@ import { parseDeviceKey } from '../wire/keys.ts';
 import { Background } from './background.ts';
 import { bootClock, bootId } from './boot.ts';
 import { CacheCore } from './core.ts';
+import { logBytesMax } from './file-bytes.ts';
 import { isReadOnly, makeFolder, readOnly } from './folder.ts';
 import { ForgetDesk } from './forget/desk.ts';
 import { BallastFile, ballastBytes } from './ladder/ballast.ts';
@@ -64,7 +65,7 @@ class CacheWorker {
     try {
       const place = { folder: config.path, bytesMax, clock: bootClock };
       const { value, notes } = openRecovering(place, (db, found) => {
-        const store = new SqliteStore(db, keys);
+        const store = new SqliteStore(db, keys, logBytesMax(bytesMax));
         const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
         const core = new CacheCore(store, {
           ...limits,

@@ -264,6 +264,8 @@ export class MemoryStore implements BlockStore {
   putAlarm = (id: string, row: string | undefined) => this.#set(this.#tables.alarms, id, row);
 
   bytesUsed = (): number => BASE_BYTES + this.#bytes;
+  logBytes = (): number => 0;
+  cutLog(): void {}
   totals = () => ({
     blocks: this.#tables.journal.size,
     windowBlocks: this.#tables.windows.size,

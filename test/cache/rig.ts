@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { AtRestKeys } from '../../src/cache/at-rest.ts';
 import { CacheCore, type CoreOptions } from '../../src/cache/core.ts';
 import { openDatabase } from '../../src/cache/database.ts';
+import { logBytesMax } from '../../src/cache/file-bytes.ts';
 import { makeFolder } from '../../src/cache/folder.ts';
 import { SqliteStore } from '../../src/cache/store-sqlite.ts';
 import type { CacheTag, CutBatch, CutRequest, Lane } from '../../src/cache/types.ts';
@@ -63,7 +64,7 @@ export function openCore(
   keys?: AtRestKeys,
 ): CacheCore {
   makeFolder(path);
-  const store = new SqliteStore(openDatabase(path), keys);
+  const store = new SqliteStore(openDatabase(path), keys, logBytesMax(more.bytesMax ?? config(path).bytesMax));
   const core = new CacheCore(store, {
     ...config(path),
     clock,
