@@ -42,6 +42,8 @@ function encode(counters: Counters): Uint8Array {
 function decode(stored: Uint8Array | undefined): Counters | undefined {
   const counters: Counters = new Map();
   if (stored === undefined) return counters;
+  // Damage may also make a text or a number of it.
+  if (!ArrayBuffer.isView(stored)) return undefined;
   const end = stored.length - CRC_BYTES;
   if (end < 0 || new ByteReader(stored.subarray(end)).u32() !== crc32c(stored, 0, end)) return undefined;
   const reader = new ByteReader(stored.subarray(0, end));
