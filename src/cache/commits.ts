@@ -4,6 +4,7 @@
  */
 import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { CLASS_NUMBERS } from '../wire/classes.ts';
 import type { RunBook, TagBook } from './books.ts';
 import { lastPlace, saveWindows } from './checkpoint.ts';
 import { ClockRows } from './clock-rows.ts';
@@ -13,7 +14,7 @@ import { AlarmQuota } from './ladder/alarm-quota.ts';
 import { costOf } from './ladder/pressure.ts';
 import type { Room } from './ladder/room.ts';
 import type { Retention } from './retention.ts';
-import { HOT, HOT_AFTER } from './state.ts';
+import { HOT, HOT_AFTER, type HotMark } from './state.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
 import type { Wear } from './wear.ts';
@@ -167,12 +168,12 @@ export class Commits {
     const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
     const { room, retention } = this.#parts;
     if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin(now.monoMs) : 0) && bytes > 0) return false;
-    const before = this.#hot === undefined ? 0 : lastPlace(this.#parts.store);
+    const before = this.#hot === undefined ? undefined : this.#hotMark();
     this.#parts.store.transaction(() => {
       if (!waiting.isFrontWritten) writeFront(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
       writeReadings(this.#parts.store, commit, this.#parts.tags);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
-      if (this.#hot !== undefined) this.#writeHot(this.#hot, before);
+      if (this.#hot !== undefined && before !== undefined) this.#writeHot(this.#hot, before);
       this.#parts.onWrite.write();
       if (checkpoint) this.checkpoint();
     });
@@ -189,10 +190,18 @@ export class Commits {
     return true;
   }
 
-  /** @param blockId everything up to here is older than the last values. */
-  #writeHot(hot: Uint8Array, blockId: number): void {
+  #writeHot(hot: Uint8Array, before: HotMark): void {
     this.#parts.store.setBlob(HOT, hot);
-    this.#parts.store.setMeta(HOT_AFTER, String(blockId));
+    this.#parts.store.setMeta(HOT_AFTER, JSON.stringify(before));
+  }
+
+  /** What is on disk now. */
+  #hotMark(): HotMark {
+    const { store, runs } = this.#parts;
+    const last = CLASS_NUMBERS.map((classNumber) => runs.last(classNumber));
+    for (const { commit } of this.#prepared)
+      for (const { row } of commit.blocks) last[row.class] = Math.min(last[row.class] ?? 0, row.n0 - 1);
+    return { block: lastPlace(store), run: runs.current.seq, last };
   }
 
   /** @returns whether all of them are on disk. */

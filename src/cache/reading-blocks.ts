@@ -2,11 +2,12 @@
 import type { Database } from 'better-sqlite3';
 import { type TagDefinition, valueReader } from '../reading.ts';
 import { type BlockColumns, sliceBlock } from '../wire/block.ts';
+import { CLASS_NUMBERS, type ClassNumber, holdsReadings } from '../wire/classes.ts';
 import { ContentDigest, type TagDigest } from '../wire/digest.ts';
 import { type KnownTag, KnownTags } from './known-tags.ts';
 import { all, readColumns, readTags } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
-import { SavedValues } from './saved-values.ts';
+import { type Saved, SavedValues } from './saved-values.ts';
 import { type BlockRow, lastNumber } from './store.ts';
 import type { ReadingView } from './types.ts';
 
@@ -14,7 +15,7 @@ import type { ReadingView } from './types.ts';
 const LATEST_BLOCKS_MAX = 600;
 /** Blocks read in one snapshot of the file. */
 const PAGE = 64;
-const READING_CLASSES = [3, 4];
+const READING_CLASSES: readonly ClassNumber[] = CLASS_NUMBERS.filter(holdsReadings);
 
 /** How far the journal was read: the last block, and the last number of each run and class. */
 export interface TailPlace {
@@ -51,7 +52,7 @@ export class ReadingBlocks {
   latest(pattern: string): ReadingView[] {
     const tags = this.#tags.matching(pattern);
     const saved = this.#saved.get();
-    const fresh = this.#fresh(tags, saved.blockId);
+    const fresh = this.#fresh(tags, saved);
     const out: ReadingView[] = [];
     for (const tag of tags) {
       const found = fresh[tag.seq];
@@ -66,12 +67,12 @@ export class ReadingBlocks {
   }
 
   /** By tag number: what the newest block that has the tag says of it, behind what was saved. */
-  #fresh(tags: readonly KnownTag[], savedId: number): (ReadingView | undefined)[] {
+  #fresh(tags: readonly KnownTag[], saved: Saved): (ReadingView | undefined)[] {
     const found: (ReadingView | undefined)[] = [];
     const wanted: (TagDefinition | undefined)[] = [];
     for (const { seq, definition } of tags) wanted[seq] = definition;
     const open = new Set(tags.map(({ seq }) => seq));
-    for (const columns of this.#newest(savedId, open)) {
+    for (const columns of this.#newest(saved, open)) {
       const read = valueReader(columns);
       let row = 0;
       for (const { tag, counts } of columns.tags) {
@@ -87,21 +88,18 @@ export class ReadingBlocks {
   }
 
   /**
-   * Newest first, down to what the saved values know. One block of each class more: it may have been rolled since, and
-   * hold both what they know and what they do not.
+   * Newest first, down to what the saved values know. A block that was rolled since may hold both what they know and what
+   * they do not, and has the place of its first rows.
    */
-  *#newest(savedId: number, open: ReadonlySet<number>): Generator<BlockColumns> {
-    const known = new Set<number>();
-    let left = savedId < 0 ? LATEST_BLOCKS_MAX : Number.POSITIVE_INFINITY;
+  *#newest(saved: Saved, open: ReadonlySet<number>): Generator<BlockColumns> {
+    let left = saved.blockId < 0 ? LATEST_BLOCKS_MAX : Number.POSITIVE_INFINITY;
     for (const row of this.#rows('id DESC')) {
       if (left-- === 0) return;
-      if (row.id <= savedId) {
-        if (known.size === READING_CLASSES.length) return;
-        if (known.has(row.class)) continue;
-        known.add(row.class);
-      }
+      if (row.id <= saved.blockId) break;
       yield* readTags(this.#db, row, open);
     }
+    for (const row of this.#spanning(saved.blockId, READING_CLASSES.filter(saved.hadRows)))
+      if (!saved.knows(row)) yield* readTags(this.#db, row, open);
   }
 
   tail(pattern: string, limit: number): { readings: ReadingView[]; next: TailPlace } {
@@ -137,7 +135,7 @@ export class ReadingBlocks {
       const fresh = columns && sliceBlock(columns, seen + 1, end);
       if (fresh !== undefined) found.push(...[...rowsOf(fresh, wanted)].sort((a, b) => a.timeMs - b.timeMs));
     };
-    for (const row of this.#spanning(place)) if (last.has(`${row.run} ${row.class}`)) take(row);
+    for (const row of this.#spanning(place.block, READING_CLASSES)) if (last.has(`${row.run} ${row.class}`)) take(row);
     for (const row of this.#rows('id', { after: place.block })) {
       take(row);
       block = row.id;
@@ -145,12 +143,10 @@ export class ReadingBlocks {
     return { readings: found, next: { block, last } };
   }
 
-  /** Blocks from before a place that may go on behind it. */
-  #spanning({ block }: TailPlace): BlockRow[] {
+  /** Blocks from before a place that may go on behind it: the last of each class. */
+  #spanning(block: number, classes: readonly ClassNumber[]): BlockRow[] {
     const sql = `SELECT ${JOURNAL_COLUMNS} FROM journal WHERE id <= ? AND class = ? ORDER BY id DESC LIMIT 1`;
-    return READING_CLASSES.flatMap((classNumber) =>
-      all<JournalRecord>(this.#db, sql, block, classNumber).map(blockRow),
-    );
+    return classes.flatMap((classNumber) => all<JournalRecord>(this.#db, sql, block, classNumber).map(blockRow));
   }
 
   range(tag: string, fromMs: number, toMs: number, limit = Number.POSITIVE_INFINITY): ReadingView[] {

@@ -1,13 +1,19 @@
 /** Last values as of the checkpoint, read from the file. */
 import type { Database } from 'better-sqlite3';
 import { valueReader } from '../reading.ts';
+import type { ClassNumber } from '../wire/classes.ts';
 import type { KnownTag } from './known-tags.ts';
 import { all, metaOf } from './query.ts';
-import { HOT, HOT_AFTER, unpackState } from './state.ts';
+import { HOT, HOT_AFTER, type HotMark, unpackState } from './state.ts';
+import { type BlockRow, lastNumber } from './store.ts';
 import type { HotState, ReadingView } from './types.ts';
 
 export interface Saved {
-  /** Everything in blocks up to here is in it, unless a block was rolled since with later ones; −1 for not known. */
+  /** Whether all of a block is older. */
+  knows(row: BlockRow): boolean;
+  /** Whether there were rows of a class in the run. */
+  hadRows(classNumber: ClassNumber): boolean;
+  /** Blocks behind this one are newer; one that was rolled since may hold both. −1 where nobody knows. */
   readonly blockId: number;
   /** −Infinity for a tag that is not in it. */
   timeMs(tag: KnownTag): number;
@@ -28,15 +34,21 @@ export class SavedValues {
     if (mark !== undefined && this.#read?.mark === mark) return this.#read.saved;
     const [row] = all<{ value: Uint8Array }>(this.#db, 'SELECT value FROM blobs WHERE key = ?', HOT);
     const state = unpackState<HotState>(row?.value);
-    const saved = state === undefined ? NOTHING : savedOf(state, Number(mark ?? -1));
+    const saved = state === undefined ? NOTHING : savedOf(state, mark === undefined ? undefined : JSON.parse(mark));
     this.#read = mark === undefined ? undefined : { mark, saved };
     return saved;
   }
 }
 
-const NOTHING: Saved = { blockId: -1, timeMs: () => Number.NEGATIVE_INFINITY, value: () => undefined };
+const NOTHING: Saved = {
+  knows: () => false,
+  hadRows: () => false,
+  blockId: -1,
+  timeMs: () => Number.NEGATIVE_INFINITY,
+  value: () => undefined,
+};
 
-function savedOf(state: HotState, blockId: number): Saved {
+function savedOf(state: HotState, mark: HotMark | undefined): Saved {
   const rows = new Map(state.ids.map((id, at) => [id, at]));
   const read = valueReader(state);
   /** Of tags that were asked for, by their numbers. */
@@ -49,7 +61,12 @@ function savedOf(state: HotState, blockId: number): Saved {
     return found;
   };
   return {
-    blockId,
+    knows(row) {
+      if (mark === undefined) return false;
+      return row.id <= mark.block && (row.run !== mark.run || lastNumber(row) <= (mark.last[row.class] ?? 0));
+    },
+    hadRows: (classNumber) => (mark?.last[classNumber] ?? 0) > 0,
+    blockId: mark?.block ?? -1,
     timeMs: (tag) => state.timeMs[place(tag)] ?? Number.NEGATIVE_INFINITY,
     value(tag) {
       const at = place(tag);

@@ -6,7 +6,7 @@ import { pack, unpack } from './packing.ts';
 const CRC_BYTES = 4;
 /** The store's name for the last values (`HotState`). */
 export const HOT = 'hot';
-/** In `meta`: the last block before the commit that saved them. */
+/** In `meta`, as JSON: what is older than they are (`HotMark`). */
 export const HOT_AFTER = 'hot after';
 
 export function packState(value: unknown): Uint8Array {
@@ -28,4 +28,12 @@ export function unpackState<T>(bytes: Uint8Array | undefined): T | undefined {
   } catch {
     return undefined; // damaged, or written by another version of Node
   }
+}
+
+/** The blocks and rows before the commit that saved the last values. */
+export interface HotMark {
+  readonly block: number;
+  readonly run: number;
+  /** The last number a class. */
+  readonly last: readonly number[];
 }
