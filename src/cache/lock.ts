@@ -38,7 +38,12 @@ function lockOnce(path: string): Lock {
       hint: 'Stop it first, or give this gateway a cache.path of its own.',
     });
   }
-  writeFileSync(holderFile, `pid ${process.pid}\n`, { mode: FILE_MODE });
+  try {
+    writeFileSync(holderFile, `pid ${process.pid}\n`, { mode: FILE_MODE });
+  } catch (thrown) {
+    // For messages only: a full disk must not keep the cache from starting, and from making room.
+    if (codeOf(thrown) !== 'ENOSPC') throw thrown;
+  }
   return {
     release() {
       rmSync(holderFile, { force: true });

@@ -63,7 +63,8 @@ class CacheWorker {
     };
     const key = device === undefined ? undefined : parseDeviceKey(device);
     try {
-      const place = { folder: config.path, bytesMax, clock: bootClock };
+      const makeRoom = () => ladder.ballast.release();
+      const place = { folder: config.path, bytesMax, clock: bootClock, makeRoom };
       const { value, notes } = openRecovering(place, (db, found) => {
         const store = new SqliteStore(db, keys, logBytesMax(bytesMax));
         const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });

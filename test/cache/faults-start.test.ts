@@ -1,7 +1,7 @@
 // Starts that find something in their way: a reader, a full disk, a damage that shows while it runs.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -65,13 +65,40 @@ describe('a process that reads the cache and holds its snapshot', () => {
   });
 });
 
+describe('a disk without any room', () => {
+  const promise = 'is started on with the room of the ballast, and what was there is there';
+  const root = process.platform === 'linux' && process.getuid?.() === 0;
+  (root ? test : test.skip)(root ? promise : `${promise} (skipped: mounting needs root)`, async () => {
+    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=48m,mode=700', 'tmpfs', place.path]).status).toBe(0);
+    try {
+      const settings = config(join(place.path, 'cache'), { commitInterval: '20ms', diskFreeMin: '0MB' });
+      let cache = await openCache(settings, OPTIONS);
+      cache.registerTag(tag(0, 'plc/x'));
+      await commit(cache, 0);
+      await cache.close();
+      const fill = () => {
+        for (;;) appendFileSync(join(place.path, 'fill'), Buffer.alloc(65_536));
+      };
+      expect(fill).toThrow(/ENOSPC/);
+      cache = await openCache(settings, OPTIONS);
+      expect((await cache.stats()).ledger.targets.cloud?.plc).toMatchObject({ pending: 50 });
+      await cache.close();
+    } finally {
+      spawnSync('umount', ['-l', place.path]);
+    }
+  });
+});
+
 describe('damage that shows while the cache runs', () => {
   test('ends the process once; the next start finds it, sets the file aside and goes on, with all that can be read kept', async () => {
     let cache = await start();
+    const letter = { atMs: START_MS, source: 'plc', subject: 'x', reason: 'test', original: new Uint8Array(10) };
+    cache.append({ deadLetters: [letter, letter] });
     for (let i = 0; i < 20; i++) await commit(cache, i * 50);
     await cache.close();
-    damage('ledger');
+    damage('dead_letters');
     cache = await start();
+    cache.append({ deadLetters: [letter] });
     await expect(commit(cache, 10_000)).rejects.toMatchObject({ code: 'cache.corrupt' });
     await cache.close().catch(() => {});
     expect(existsSync(join(place.path, 'suspect'))).toBe(true);

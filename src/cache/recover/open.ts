@@ -24,6 +24,8 @@ const SUSPECTED_MAX = 2;
 
 export interface Place {
   readonly folder: string;
+  /** Gives up what is kept for a full disk; the start is tried again with it. */
+  readonly makeRoom?: (() => void) | undefined;
   /** Of all that is set aside. */
   readonly bytesMax: number;
   readonly clock: Pick<Clock, 'wallMs'>;
@@ -48,6 +50,10 @@ export function openRecovering<T>(
   try {
     return attempt(place, notes, isSuspect, build);
   } catch (thrown) {
+    if (codeOf(diskError(thrown)) === 'cache.full' && place.makeRoom !== undefined) {
+      place.makeRoom();
+      return openRecovering({ ...place, makeRoom: undefined }, build);
+    }
     if (!isDamage(thrown)) throw thrown;
     return startAnew(place, thrown, notes, build);
   }
