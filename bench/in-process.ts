@@ -14,6 +14,7 @@ const BENCHES = {
   pipeline: async () => (await import('./pipeline.ts')).benchPipeline(),
   throughput: async (run) => (await import('./cache.ts')).benchThroughput(run),
   'plant-rate': async (run) => (await import('./cache.ts')).benchPlantRate(run),
+  written: async (run) => (await import('./written.ts')).benchWritten(run),
   history: async (run) => (await import('./history.ts')).benchHistory(run),
 } satisfies Record<string, (run: { quick: boolean }) => Promise<BenchResult[]>>;
 
