@@ -29,8 +29,6 @@ interface Parts {
   readonly store: BlockStore;
   readonly runs: RunBook;
   readonly flight: Flight;
-  /** After blocks gave way to one. @param bytes of them, before and after. */
-  readonly onRolled?: (blocks: number, before: number, after: number) => void;
 }
 
 export class RollUp {
@@ -130,18 +128,15 @@ export class RollUp {
   }
 
   #write(rolling: Rolling, now: Stamp): boolean {
-    const { store, flight, onRolled } = this.#parts;
+    const { store, flight } = this.#parts;
     const { rows } = rolling;
     if (rows.some((row) => flight.touches(row.run, row.class, spanOf(row)))) return true;
     const checkpointId = checkpointBlock(store);
     if (rows.some(({ id }) => id <= checkpointId !== (rows[0]?.id ?? 0) <= checkpointId)) return true;
     try {
-      const done = store.transaction(() => {
-        const written = rolling.write();
-        if (written !== undefined) notePlace(store, rows.at(-1)?.id ?? 0);
-        return written;
+      store.transaction(() => {
+        if (rolling.write()) notePlace(store, rows.at(-1)?.id ?? 0);
       });
-      if (done !== undefined) onRolled?.(rows.length, done.before, done.after);
       return true;
     } catch (thrown) {
       if (codeOf(thrown) !== 'cache.full') throw thrown;

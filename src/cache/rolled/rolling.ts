@@ -89,15 +89,14 @@ export class Rolling {
     return 'more';
   }
 
-  /** Inside a transaction. @returns what the blocks were and are, in bytes; undefined when one of them is not as it was. */
-  write(): { readonly before: number; readonly after: number } | undefined {
+  /** Inside a transaction. @returns false when one of the blocks is not as it was: nothing changed. */
+  write(): boolean {
     const [first] = this.#rows;
-    if (first === undefined || this.#bytes === undefined || !this.#rows.every((row) => this.#isAsItWas(row)))
-      return undefined;
+    const bytes = this.#bytes;
+    if (first === undefined || bytes === undefined || !this.#rows.every((row) => this.#isAsItWas(row))) return false;
     for (const { id } of this.#rows) this.#store.removeBlock(id);
-    const row = joinedRow(first, this.#rows, this.#bytes.length);
-    this.#store.addBlock(row, this.#bytes);
-    return { before: this.#rows.reduce((sum, { bytes }) => sum + bytes, 0), after: row.bytes };
+    this.#store.addBlock(joinedRow(first, this.#rows, bytes.length), bytes);
+    return true;
   }
 
   #isAsItWas({ id, n0, rows, pending, bytes }: BlockRow): boolean {
