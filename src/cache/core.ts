@@ -7,20 +7,17 @@
  * - received = rejected + duplicate + thinned + accepted, and for each target accepted = delivered + pending + written off;
  *   the ledger changes in the transaction that changes what it counts;
  * - a mark is cleared only for rows of a batch that was acknowledged, or that the cloud says it holds;
- * - what is only in memory (batches in flight, questions, prepared commits) can be lost without breaking any of these.
+ * - what is only in memory (batches in flight, acknowledgements that wait, questions, prepared commits) can be lost without breaking any of these.
  */
 
 import { isSluiceError } from '../errors.ts';
-import { hex } from '../wire/bytes.ts';
-import { holdsReadings } from '../wire/classes.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { Acks } from './acks.ts';
-import { BatchBuilder, type Built, type Sealing } from './batch.ts';
 import { RunBook, TagBook, TargetBook } from './books.ts';
 import { restoreWindows } from './checkpoint.ts';
 import { type CommitOptions, Commits } from './commits.ts';
+import { Cutting } from './cutting.ts';
 import { Damage } from './damage.ts';
-import { LOG_BYTES_KEPT } from './file-bytes.ts';
 import { Flight } from './flight.ts';
 import { Forgetting } from './forget/forgetting.ts';
 import { Gaps } from './gaps.ts';
@@ -28,18 +25,16 @@ import { Hello } from './hello.ts';
 import { Journal, type Stamp } from './journal.ts';
 import { type KeeperOptions, LadderKeeper } from './ladder/keeper.ts';
 import { Room, type RoomOptions } from './ladder/room.ts';
-import { backlogOf, ledgerOf } from './ledger.ts';
-import { beginLedger, ledgerSince } from './ledger-anew.ts';
+import { backlogOf } from './ledger.ts';
+import { beginLedger } from './ledger-anew.ts';
 import { Marks } from './marks.ts';
-import { readNotes } from './recover/notes.ts';
-import { deadLetters } from './refusal.ts';
 import { Retention, type RetentionLimits } from './retention.ts';
 import { RollUp } from './roll-up.ts';
 import type { RollUpLimits } from './rolled/groups.ts';
-import { Selection } from './select.ts';
 import { Settled } from './settled.ts';
 import { HOT, packState, unpackState } from './state.ts';
-import type { BlockStore, TargetRow } from './store.ts';
+import { statsOf } from './stats-of.ts';
+import type { BlockStore } from './store.ts';
 import { followTargets, type TargetConfig } from './targets.ts';
 import type {
   AckedAnswer,
@@ -74,9 +69,6 @@ export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions
   readonly rollUp?: Partial<RollUpLimits>;
 }
 
-/** Of 100,000 rows down to one, and some more. */
-const HALVINGS_MAX = 20;
-
 export class CacheCore {
   readonly runs: RunBook;
   readonly tags: TagBook;
@@ -99,9 +91,7 @@ export class CacheCore {
   readonly #flight = new Flight();
   readonly #acks: Acks;
   readonly #rollUp: RollUp;
-  readonly #selection: Selection;
-  readonly #builder: BatchBuilder;
-  readonly #clouds = new Map<string, CloudPublic>();
+  readonly #cutting: Cutting;
 
   constructor(store: BlockStore, options: CoreOptions) {
     this.#store = store;
@@ -123,16 +113,6 @@ export class CacheCore {
     const room = new Room(store, options);
     this.#retention = new Retention(store, this.runs, this.targets, room, options);
     this.#damage = new Damage(store, this.targets, this.#gaps);
-    const unsyncedWaitMs = options.unsyncedWait;
-    this.#selection = new Selection({
-      store,
-      marks: this.#marks,
-      runs: this.runs,
-      targets: this.targets,
-      flight: this.#flight,
-      unsyncedWaitMs,
-    });
-    this.#builder = new BatchBuilder(store, this.runs, this.tags);
     const transact: Commits['transact'] = (work) => this.#commits.transact(work);
     this.#repair = new WindowRepair({ store, windows: this.#windows, transact });
     this.#commits = new Commits(
@@ -154,6 +134,14 @@ export class CacheCore {
       ...{ settled: this.#settled, commits: this.#commits, retention: this.#retention },
       isPressed: () => this.ladder.level > 0,
     });
+    this.#cutting = new Cutting(
+      {
+        ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.#flight, acks: this.#acks },
+        ...{ marks: this.#marks, gaps: this.#gaps, damage: this.#damage, commits: this.#commits },
+        retention: this.#retention,
+      },
+      options,
+    );
     this.#rollUp = new RollUp({ store, runs: this.runs, flight: this.#flight }, options.rollUp);
     this.forgetting = new Forgetting({
       ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.#flight, gaps: this.#gaps },
@@ -189,41 +177,11 @@ export class CacheCore {
   }
 
   setRecipient(target: string, cloud: CloudPublic): void {
-    this.#clouds.set(target, cloud);
+    this.#cutting.setRecipient(target, cloud);
   }
 
   cut(request: CutRequest): CutBatch | undefined {
-    const target = this.targets.get(request.target);
-    const cloud = this.#clouds.get(request.target);
-    const { device } = this.#options;
-    if (cloud === undefined || device === undefined) return undefined;
-    for (let rowsMax = request.rowsMax, tries = 0; tries < HALVINGS_MAX; tries++) {
-      const built = this.#build({ ...request, rowsMax }, target, { device, cloud });
-      if (built === undefined) return undefined;
-      if (built.batch.envelope.length > request.bytesMax && built.batch.rows > 1) {
-        rowsMax = built.batch.rows >> 1;
-        continue;
-      }
-      this.#flight.add(built.inFlight);
-      return built.batch;
-    }
-    return undefined;
-  }
-
-  #build(request: CutRequest, target: TargetRow, sealing: Sealing): Built | undefined {
-    for (;;) {
-      const now = this.#commits.now();
-      const selected = this.#selection.select(request, now);
-      if (selected.length === 0) return undefined;
-      const built = this.#builder.build(selected, target, request, sealing, Math.max(0, Math.floor(now.wallMs)));
-      if (!('damaged' in built)) return built;
-      // Rows that the cloud has are not written off.
-      if (this.#acks.waiting) {
-        this.#acks.flush();
-        continue;
-      }
-      this.#commits.transact((stamp) => this.#damage.setAside(built.damaged, stamp));
-    }
+    return this.#cutting.cut(request);
   }
 
   /** Its marks change with the next commit, see `acks.ts`. */
@@ -236,21 +194,7 @@ export class CacheCore {
   }
 
   refuse(batchId: string, reason: string): void {
-    const flight = this.#flight.get(batchId);
-    if (flight === undefined || this.#acks.has(batchId)) return;
-    const target = this.targets.get(flight.target);
-    this.#commits.transact((now) => {
-      for (const part of flight.parts.filter(({ class: classNumber }) => holdsReadings(classNumber))) {
-        const rows = this.#marks.pending(1 << target.bit, part);
-        const { letters, fromMs, toMs } = deadLetters(this.#store, this.tags, rows, part.ranges, reason, now.wallMs);
-        for (const letter of letters) this.#store.addDeadLetter(letter);
-        const { ranges } = this.#marks.settle(target, part, 'refused');
-        this.#gaps.write(target, 'refused', [{ run: part.run, class: part.class, ranges, fromMs, toMs }], now);
-      }
-      this.#store.trimDeadLetters(this.#options.deadLettersMax);
-    });
-    this.#flight.remove(batchId);
-    this.#retention.marksChanged();
+    this.#cutting.refuse(batchId, reason);
   }
 
   helloRuns(target: string, page = 0): HelloQuestion {
@@ -302,20 +246,8 @@ export class CacheCore {
 
   stats(): CacheStats {
     this.#acks.tryFlush();
-    const names = this.targets.active().map(({ name }) => name);
-    return {
-      run: hex(this.runs.current.run),
-      ledger: ledgerOf(this.#store.ledger(), this.tags.sourceNames(), names, ledgerSince(this.#store)),
-      ...this.#commits.stats(),
-      ...this.#store.totals(),
-      damage: readNotes(this.#store),
-      bytesUsed: this.#store.bytesUsed(),
-      bytesMax: this.#options.bytesMax,
-      walBytes: this.#store.logBytes(),
-      walPinned: this.#store.logBytes() > LOG_BYTES_KEPT,
-      tags: this.tags.size,
-      ladder: this.ladder,
-    };
+    const { bytesMax } = this.#options;
+    return statsOf(this.#store, this, { ...this.#commits.stats(), bytesMax, ladder: this.ladder });
   }
 
   get ladder(): LadderState {
