@@ -1,12 +1,6 @@
 /** The cache as the main thread sees it: hands over buffers, never waits for the disk, knows what is committed. */
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import type { CacheConfig } from '../config/cache.ts';
+import type { Worker } from 'node:worker_threads';
 import { SluiceError } from '../errors.ts';
-import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
-import { readAtRestKeys } from './at-rest-key.ts';
-import type { ForgetDone } from './forget/forgetting.ts';
 import { bytesOf, isUrgent, Outbox } from './outbox.ts';
 import {
   type Call,
@@ -16,10 +10,8 @@ import {
   type FromWorker,
   fromFacts,
   type ToWorker,
-  type WorkerOptions,
 } from './protocol.ts';
 import type { DamageNote } from './recover/notes.ts';
-import type { TargetConfig } from './targets.ts';
 import type {
   AckedAnswer,
   Append,
@@ -34,57 +26,11 @@ import type {
 } from './types.ts';
 import { Uncommitted, withResolvers } from './uncommitted.ts';
 
-export interface CacheOptions {
-  /** Of this program, for RUN_OPEN. */
-  readonly version: string;
-  /** Why the process started, for RUN_OPEN; default `start`. */
-  readonly reason?: string;
-  readonly targets: readonly TargetConfig[];
-  /** Signs batches; without it nothing is cut. */
-  readonly device?: DeviceKey;
-  /** A tag was forgotten: `sluice forget` asked for it, here or before a restart. */
-  readonly onForgotten?: (done: ForgetDone) => void;
-}
-
 const CLOSED = 'the cache has stopped';
-/** The worker works on columns outside the heap: more room for young objects, 48 MB by default, only delays their end. */
-const YOUNG_GENERATION_MB = 6;
 /** Sources are told to wait before appends have to be refused. */
 const ACCEPTING_SHARE = 0.75;
 
-/** @throws cache.locked, cache.newer, cache.corrupt, cache.disk, cache.key… (stop) */
-export async function openCache(config: CacheConfig, options: CacheOptions): Promise<CacheClient> {
-  const { version, reason = 'start', targets, device } = options;
-  const keys = readAtRestKeys(config.encryptAtRest);
-  const workerData: WorkerOptions = {
-    config,
-    targets,
-    keys,
-    version,
-    reason,
-    device: device && formatDeviceKey(device),
-  };
-  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB };
-  const worker = new Worker(workerFile(), { workerData, name: 'cache', resourceLimits });
-  worker.on('message', (message: FromWorker) => {
-    if (message.type === 'forgotten') options.onForgotten?.(message.done);
-  });
-  const client = new Client(worker, config.uncommittedBytesMax);
-  await client.ready;
-  return client;
-}
-
-/** The built worker, also when this file runs from source under a test runner: threads do not share its loader. */
-function workerFile(): URL {
-  const here = import.meta.url;
-  const file = here.endsWith('.ts') ? new URL('../../dist/src/cache/worker.js', here) : new URL('./worker.js', here);
-  if (existsSync(file)) return file;
-  throw new SluiceError('cache.not_built', 'stop', `${fileURLToPath(file)} does not exist`, {
-    hint: 'Run npm run build.',
-  });
-}
-
-class Client implements CacheClient {
+export class Client implements CacheClient {
   readonly uncommittedBytesMax: number;
   readonly ready: Promise<void>;
   readonly failed: Promise<never>;

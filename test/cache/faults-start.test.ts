@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import Database from 'better-sqlite3';
-import { openCache } from '../../src/cache/client.ts';
+import { openCache } from '../../src/cache/open-cache.ts';
 import { readCache } from '../../src/cache/reader.ts';
 import type { CacheClient } from '../../src/cache/types.ts';
 import { chunk, config, folder, START_MS, tag } from './rig.ts';

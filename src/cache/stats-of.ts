@@ -1,0 +1,36 @@
+/** The cache's figures, put together for whoever looks. */
+import { hex } from '../wire/bytes.ts';
+import type { RunBook, TagBook, TargetBook } from './books.ts';
+import { LOG_BYTES_KEPT } from './file-bytes.ts';
+import { ledgerOf } from './ledger.ts';
+import { ledgerSince } from './ledger-anew.ts';
+import { readNotes } from './recover/notes.ts';
+import type { BlockStore } from './store.ts';
+import type { CacheStats } from './types.ts';
+
+interface Books {
+  readonly runs: RunBook;
+  readonly tags: TagBook;
+  readonly targets: TargetBook;
+}
+
+type Figures = Omit<
+  CacheStats,
+  'run' | 'ledger' | keyof ReturnType<BlockStore['totals']> | 'damage' | 'bytesUsed' | 'walBytes' | 'walPinned' | 'tags'
+>;
+
+export function statsOf(store: BlockStore, { runs, tags, targets }: Books, figures: Figures): CacheStats {
+  const names = targets.active().map(({ name }) => name);
+  const walBytes = store.logBytes();
+  return {
+    run: hex(runs.current.run),
+    ledger: ledgerOf(store.ledger(), tags.sourceNames(), names, ledgerSince(store)),
+    ...figures,
+    ...store.totals(),
+    damage: readNotes(store),
+    bytesUsed: store.bytesUsed(),
+    walBytes,
+    walPinned: walBytes > LOG_BYTES_KEPT,
+    tags: tags.size,
+  };
+}
