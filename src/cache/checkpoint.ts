@@ -8,6 +8,7 @@ import type { SlotKind } from '../reading.ts';
 import type { BlockColumns } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import { decodeContent } from './content.ts';
+import { rawRemoved } from './raw-removed.ts';
 import { packState, unpackState } from './state.ts';
 import { allBlocks, BLOCK_ID_STEP, type BlockStore } from './store.ts';
 import { decodeWindows } from './windows/block.ts';
@@ -80,7 +81,8 @@ export function restoreWindows(
   const windows = new WindowBook(periods);
   const saved = readCheckpoint(store);
   if (saved !== undefined && saved.periods.join() !== periods.join()) return windows;
-  const written = new Written(store, saved?.windowsId ?? 0, windows, nowMs);
+  const isPartial = rawRemoved(store).id > (saved?.blockId ?? -1);
+  const written = new Written(store, saved?.windowsId ?? 0, windows, isPartial, nowMs);
   if (saved !== undefined) written.keepWaiting(windows.restore(saved.state, nowMs), nowMs);
   for (const row of allBlocks(store, saved === undefined ? 0 : blockAfter(saved.blockId))) {
     if (!holdsReadings(row.class)) continue;
@@ -119,7 +121,8 @@ class Written {
   readonly #keys: readonly Set<string>[];
   readonly #isThin: (tag: number) => boolean;
 
-  constructor(store: BlockStore, afterId: number, windows: WindowBook, nowMs: number) {
+  /** @param isPartial some of the journal since the checkpoint is gone. */
+  constructor(store: BlockStore, afterId: number, windows: WindowBook, isPartial: boolean, nowMs: number) {
     this.#windows = windows;
     this.#keys = windows.periods.map(() => new Set());
     for (const rows of windowsAfter(store, afterId)) {
@@ -127,7 +130,7 @@ class Written {
       for (let row = 0; row < rows.length; row++) keys?.add(keyOf(rows, row));
       windows.repairs.note(rows, nowMs);
     }
-    this.#isThin = thinnedTags(store);
+    this.#isThin = isPartial ? () => true : thinnedTags(store);
   }
 
   keepWaiting(waiting: readonly WindowRows[], nowMs: number): void {

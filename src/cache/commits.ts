@@ -6,13 +6,14 @@ import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { CLASS_NUMBERS } from '../wire/classes.ts';
 import type { RunBook, TagBook } from './books.ts';
-import { lastPlace, saveWindows } from './checkpoint.ts';
+import { checkpointBlock, lastPlace, saveWindows } from './checkpoint.ts';
 import { ClockRows } from './clock-rows.ts';
 import { CommitMaker, isOnlyFront, type PreparedCommit, type Taken, writeFront, writeReadings } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
 import { AlarmQuota } from './ladder/alarm-quota.ts';
 import { costOf } from './ladder/pressure.ts';
 import type { Room } from './ladder/room.ts';
+import { rawRemoved } from './raw-removed.ts';
 import type { Retention } from './retention.ts';
 import { HOT, HOT_AFTER, type HotMark } from './state.ts';
 import type { BlockStore } from './store.ts';
@@ -240,7 +241,10 @@ export class Commits {
 
   #checkpointDue(now: Stamp, coming: number): boolean {
     const readingsMax = this.#options.checkpointReadings ?? CHECKPOINT_READINGS;
+    // After a crash the windows would be counted again without it.
+    const isRawMissing = rawRemoved(this.#parts.store).id > checkpointBlock(this.#parts.store);
     return (
+      isRawMissing ||
       now.monoMs - this.#checkpointMs >= this.#options.checkpointInterval ||
       this.#checkpointReadings + coming >= readingsMax
     );

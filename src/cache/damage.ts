@@ -3,6 +3,7 @@ import { holdsReadings } from '../wire/classes.ts';
 import type { TargetBook } from './books.ts';
 import type { Gaps } from './gaps.ts';
 import type { Stamp } from './journal.ts';
+import { noteRemoved } from './raw-removed.ts';
 import { type BlockRow, type BlockStore, numbersOf } from './store.ts';
 
 export class Damage {
@@ -32,6 +33,7 @@ export class Damage {
           now,
         );
       }
+      noteRemoved(this.#store, row);
       this.#store.setAside(row, now.wallMs);
     }
   }

@@ -6,6 +6,7 @@ import type { RunBook, TargetBook } from './books.ts';
 import type { Stamp } from './journal.ts';
 import { ageMs } from './ladder/age.ts';
 import type { Room } from './ladder/room.ts';
+import { noteRemoved } from './raw-removed.ts';
 import { type BlockRow, type BlockStore, lastNumber, type RunRow } from './store.ts';
 
 /** In one transaction: a few MB, so that none takes long. */
@@ -151,6 +152,7 @@ export class Retention {
     }
     const run: RunRow | undefined = this.#runs.removed(row.run, row.class, lastNumber(row));
     if (run !== undefined) this.#store.putRun(run);
+    noteRemoved(this.#store, row);
     this.#store.removeBlock(row.id);
   }
 }

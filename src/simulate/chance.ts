@@ -5,6 +5,8 @@ import type { BoxSettings } from './box.ts';
 import type { Ambush } from './faulty-store.ts';
 import type { Random } from './random.ts';
 
+export const WINDOWS_MS: readonly number[] = [1000, 10_000, 60_000, 3_600_000];
+
 export function ambush(random: Random): Ambush {
   return {
     countdown: 1 + Math.floor(random.exponential(40)),
@@ -14,7 +16,7 @@ export function ambush(random: Random): Ambush {
 }
 
 export function settings(random: Random): BoxSettings {
-  const cache = cacheSchema.parse({ path: '-', windows: ['1s', '10s', '1min', '1h'] });
+  const cache = cacheSchema.parse({ path: '-', windows: WINDOWS_MS.map((ms) => `${ms}ms`) });
   // Small enough that history must make room for what comes; the smallest fills up in every outage.
   const bytesMax = random.chance(0.4) ? (random.chance(0.5) ? 140_000 : 400_000) : 2_000_000;
   return {

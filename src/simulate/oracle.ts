@@ -13,9 +13,12 @@ import { ContentDigest } from '../wire/digest.ts';
 import { contains, count, decodeRanges, intersect, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
 import { aggregateProblems } from './aggregates.ts';
 import type { Box } from './box.ts';
+import { WINDOWS_MS } from './chance.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import type { History } from './history.ts';
 import { canonical } from './history.ts';
+import { isThinned } from './sources.ts';
+import { windowProblems } from './windows.ts';
 import type { World } from './world.ts';
 
 /** Of a gateway that does not run, or is between two events. */
@@ -160,6 +163,8 @@ function checkBox(
       problem(`${box.name}: the ledger says ${said} of ${accepted} are delivered, the cloud holds ${delivered}`);
     const writtenOff = WRITE_OFF_REASONS.reduce((all, reason) => all + sum(CLOUD_TARGET, reason), 0);
     if (accepted !== said + writtenOff) problem(`${box.name}: ${accepted} accepted, ${said} + ${writtenOff}`);
+    for (const wrong of windowProblems(store, WINDOWS_MS, history, box.disk.rows, isThinned))
+      problem(`${box.name}: ${wrong}`);
   });
 }
 

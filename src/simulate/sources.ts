@@ -33,6 +33,11 @@ const PLC: Readonly<Record<string, Kind>> = {
 const METER: Readonly<Record<string, Kind>> = { total: { type: 'uint64' }, power: { type: 'float64' } };
 const BROKER: Readonly<Record<string, Kind>> = { value: { type: 'float64' }, text: { type: 'text' } };
 
+/** The deadband keeps readings of it from the journal. @param name `source/tag` */
+export function isThinned(name: string): boolean {
+  return name.startsWith('plc/') && PLC[name.slice('plc/'.length)]?.fields?.deadband !== undefined;
+}
+
 const POLL_MS = 1500;
 const MESSAGE_MS = 3000;
 /** A wrong year, and within what a pipeline takes for a clock that is a little fast. */

@@ -12,6 +12,7 @@ import { type Content, decodeContent, pieceOf } from '../content.ts';
 import { addTo } from '../counts.ts';
 import type { Gap, Gaps } from '../gaps.ts';
 import type { Journal, Stamp } from '../journal.ts';
+import { noteRemoved } from '../raw-removed.ts';
 import { type BlockRow, type BlockStore, lastNumber, numbersOf } from '../store.ts';
 import { Aggregation, parted } from './aggregate.ts';
 
@@ -120,6 +121,7 @@ export class WriteOff {
     const { runs, store } = this.#parts;
     const run = runs.removed(row.run, row.class, lastNumber(row));
     if (run !== undefined) store.putRun(run);
+    noteRemoved(store, row);
     store.removeBlock(row.id);
   }
 }

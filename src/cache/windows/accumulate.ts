@@ -18,25 +18,12 @@ import { asNumbers } from './integers.ts';
 import { LateParts } from './late.ts';
 import { WindowRows } from './rows.ts';
 import { NO_SCALE, settleWindow } from './scale.ts';
+import type { AccumulatorState, WindowSource } from './source.ts';
 import { BAD, HOLD_MS_MAX, LATE_IN_A_ROW_MAX, R, TagTimes } from './tag-times.ts';
 import { clearWindow, FLAG, foldBad, foldValue, mergeChild, W, WINDOW_NUMBERS } from './window.ts';
 
-export { HOLD_MS_MAX } from './tag-times.ts';
-
 /** For readings that are in order but slow to come: polls of slow devices, batches from brokers. */
 const CLOSE_AFTER_MS = 2000;
-
-export interface WindowSource {
-  readonly timeMs: Float64Array;
-  readonly value: Float64Array;
-  readonly quality: Uint8Array;
-}
-
-export interface AccumulatorState {
-  readonly tags: number;
-  readonly levels: readonly Float64Array[];
-  readonly running: Float64Array;
-}
 
 export class WindowAccumulator {
   readonly periods: readonly number[];

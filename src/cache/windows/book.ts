@@ -9,10 +9,11 @@
 import type { SlotKind } from '../../reading.ts';
 import type { SortedRows } from '../../wire/sort.ts';
 import type { BlockStore, WindowBlock } from '../store.ts';
-import { type AccumulatorState, WindowAccumulator, type WindowSource } from './accumulate.ts';
+import { WindowAccumulator } from './accumulate.ts';
 import { decodeWindows, encodeWindows } from './block.ts';
 import { RepairQueue, type RepairState } from './repair-queue.ts';
 import { WindowRows } from './rows.ts';
+import type { AccumulatorState, WindowSource } from './source.ts';
 import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
 
 const WRITE_AFTER_MS = 60_000;

@@ -78,10 +78,9 @@ export class RawReadings {
     return this.#byTag.get(tag)?.[this.#firstAt(tag, timeMs)]?.timeMs;
   }
 
-  /** Whether the journal tells what was held at that time. */
-  knowsBefore(tag: number, timeMs: number): boolean {
-    const before = this.#byTag.get(tag)?.[this.#firstAt(tag, timeMs) - 1];
-    return before !== undefined && before.timeMs > timeMs - HOLD_MS_MAX;
+  /** Time of the last reading before that one; −Infinity when there is none. */
+  lastBefore(tag: number, timeMs: number): number {
+    return this.#byTag.get(tag)?.[this.#firstAt(tag, timeMs) - 1]?.timeMs ?? Number.NEGATIVE_INFINITY;
   }
 
   window(tag: number, startMs: number, periodMs: number): Float64Array {

@@ -1,12 +1,13 @@
 /**
  * Windows whose readings came late are counted again from raw, in steps, and written as whole ones, which take the place of
  * their parts. Only where raw has all that the windows saw: the deadband thins raw, retention removes it. Then the parts stay:
- * merged, everything in them is exact but the time-weighted mean, and their flags say so.
+ * merged, everything in them is exact but the time-weighted mean (and a reading that was alone in its window), as flags say.
  *
  * A late value also lasts into the window of the reading after it, which is therefore looked at as well. Nothing is kept of a
  * repair that a crash interrupts: what is to be repaired is in the checkpoint, and in the flags of what was written since.
  */
 import type { Stamp } from '../journal.ts';
+import { rawRemoved } from '../raw-removed.ts';
 import type { BlockRow, BlockStore } from '../store.ts';
 import { decodeWindows } from './block.ts';
 import { addAll, newWindows, type WindowBook } from './book.ts';
@@ -26,6 +27,7 @@ const PAGE = 1024;
 const ROWS_MAX = 500_000;
 /** Roll-up and acknowledgements move rows to other blocks meanwhile; then the pass begins anew. */
 const TRIES_MAX = 5;
+const INEXACT = FLAG.part | FLAG.time;
 
 interface Job {
   readonly repairs: readonly Repair[];
@@ -145,45 +147,36 @@ export class WindowRepair {
   }
 
   #repair(repairs: readonly Repair[], periodMs: number, raw: RawReadings): void {
-    const targets = repairs.flatMap(({ tag, startMs }) => {
-      const next = raw.firstFrom(tag, startMs + periodMs);
-      const after = next === undefined ? startMs : Math.floor(next / periodMs) * periodMs;
-      const isHeld = next !== undefined && next < startMs + periodMs + HOLD_MS_MAX;
-      return isHeld ? [`${tag} ${startMs}`, `${tag} ${after}`] : [`${tag} ${startMs}`];
-    });
-    const whole = new WindowRows(periodMs);
-    const stored = this.#stored(new Set(targets), periodMs);
+    const rows = new WindowRows(periodMs);
+    const stored = this.#stored(repairs, periodMs);
+    const targets = new Set(repairs.flatMap((repair) => reached(repair, raw, stored)));
     const { open, periods } = this.#parts.windows;
-    for (const key of new Set(targets)) {
+    const removedMs = rawRemoved(this.#parts.store).lastMs;
+    for (const key of targets) {
       const [tag = 0, startMs = 0] = key.split(' ').map(Number);
-      const before = stored.get(key);
+      const before = stored.get(key)?.window;
       if (before === undefined || open.isOpen(tag, periods.indexOf(periodMs), startMs)) continue;
       const counted = raw.window(tag, startMs, periodMs);
-      if (!hasAll(before, counted) || !(raw.knowsBefore(tag, startMs) || this.#isThereBefore(startMs))) continue;
-      if (before.every((number, column) => number === counted[column])) continue;
-      counted[W.flags] = FLAG.whole;
-      whole.push(tag, counted, 0);
+      const isThere = removedMs < Math.max(raw.lastBefore(tag, startMs), startMs - HOLD_MS_MAX);
+      if (isThere && hasAll(before, counted)) {
+        if (isSame(before, counted)) continue;
+        counted[W.flags] = FLAG.whole;
+        rows.push(tag, counted, 0);
+      } else if (((before[W.flags] ?? 0) & INEXACT) === 0) rows.push(tag, doubt(startMs), 0);
     }
-    if (whole.length > 0) this.#parts.store.addWindows(newWindows(whole));
+    if (rows.length > 0) this.#parts.store.addWindows(newWindows(rows));
   }
 
-  /** Whether what is not in raw from before that time was never there: the oldest goes first. */
-  #isThereBefore(startMs: number): boolean {
-    const { store } = this.#parts;
-    if (store.blocksBetween(Number.NEGATIVE_INFINITY, startMs - HOLD_MS_MAX, 0, 1).length > 0) return true;
-    const [oldest] = store.blocksBetween(Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0, 1);
-    return oldest?.n0 === 1 && oldest.run === store.runs()[0]?.seq;
-  }
-
-  /** The windows as their rows say. @param keys `tag start` */
-  #stored(keys: ReadonlySet<string>, periodMs: number): Map<string, Float64Array> {
-    const starts = [...keys].map((key) => Number(key.split(' ')[1]));
-    const found = new Map<string, Float64Array>();
-    const toMs = starts.reduce((a, b) => Math.max(a, b)) + periodMs;
+  /** `tag start` → the window as its rows say, of the tags to be repaired and the time that a value of theirs may last. */
+  #stored(repairs: readonly Repair[], periodMs: number): Map<string, Stored> {
+    const tags = new Set(repairs.map(({ tag }) => tag));
+    const found = new Map<string, Stored>();
+    const starts = repairs.map(({ startMs }) => startMs);
     const fromMs = starts.reduce((a, b) => Math.min(a, b));
+    const toMs = starts.reduce((a, b) => Math.max(a, b)) + periodMs + HOLD_MS_MAX;
     for (let id = 0; ; ) {
       const page = this.#parts.store.windowsBetween(periodMs, fromMs, toMs, id, PAGE);
-      for (const { block } of page) joinBlock(found, keys, block);
+      for (const { block } of page) joinBlock(found, tags, block);
       const end = page.at(-1);
       if (end === undefined || page.length < PAGE) return found;
       id = end.id;
@@ -191,7 +184,14 @@ export class WindowRepair {
   }
 }
 
-function joinBlock(found: Map<string, Float64Array>, keys: ReadonlySet<string>, block: Uint8Array): void {
+interface Stored {
+  readonly window: Float64Array;
+  /** Of the last value that came in time, and of the last that came late; a bad one that came late may be anywhere. */
+  inTimeMs: number;
+  lateMs: number;
+}
+
+function joinBlock(found: Map<string, Stored>, tags: ReadonlySet<number>, block: Uint8Array): void {
   let rows: WindowRows;
   try {
     rows = decodeWindows(block);
@@ -200,18 +200,58 @@ function joinBlock(found: Map<string, Float64Array>, keys: ReadonlySet<string>, 
   }
   for (let row = 0; row < rows.length; row++) {
     const at = row * WINDOW_NUMBERS;
-    const startMs = rows.numbers[at + W.start] as number; // in bounds
-    const key = `${rows.tag[row]} ${startMs}`;
-    if (!keys.has(key)) continue;
-    const window = found.get(key) ?? emptyWindow(startMs);
-    found.set(key, window);
-    joinRow(window, rows.numbers, at);
+    if (!tags.has(rows.tag[row] as number)) continue; // in bounds
+    joinStored(found, `${rows.tag[row]} ${rows.numbers[at + W.start]}`, rows.numbers, at);
   }
+}
+
+function joinStored(found: Map<string, Stored>, key: string, numbers: Float64Array, at: number): void {
+  const number = (column: number) => numbers[at + column] as number; // in bounds
+  const none = Number.NEGATIVE_INFINITY;
+  const stored = found.get(key) ?? { window: emptyWindow(number(W.start)), inTimeMs: none, lateMs: none };
+  found.set(key, stored);
+  joinRow(stored.window, numbers, at);
+  const lastMs = number(W.count) < number(W.total) ? Number.POSITIVE_INFINITY : number(W.lastMs);
+  if ((number(W.flags) & FLAG.part) !== 0) stored.lateMs = Math.max(stored.lateMs, lastMs);
+  else if (number(W.count) > 0) stored.inTimeMs = Math.max(stored.inTimeMs, number(W.lastMs));
+  if ((number(W.flags) & FLAG.whole) !== 0) stored.lateMs = none;
+}
+
+/**
+ * The window itself, and that of the next reading, when a late value lasts until then: `tag start` each. Where raw is gone,
+ * the next window there is says where that reading is.
+ */
+function reached({ tag, periodMs, startMs }: Repair, raw: RawReadings, stored: ReadonlyMap<string, Stored>): string[] {
+  const endMs = startMs + periodMs;
+  const nextMs = raw.firstFrom(tag, endMs) ?? Number.POSITIVE_INFINITY;
+  const own = `${tag} ${startMs}`;
+  const found = new Set([own]);
+  const { lateMs, inTimeMs } = stored.get(own) ?? { lateMs: 0, inTimeMs: 0 };
+  if (lateMs < inTimeMs) return [own];
+  if (nextMs < endMs + HOLD_MS_MAX) found.add(`${tag} ${Math.floor(nextMs / periodMs) * periodMs}`);
+  for (let after = endMs; after < Math.min(endMs + HOLD_MS_MAX, nextMs); after += periodMs) {
+    if (!stored.has(`${tag} ${after}`)) continue;
+    found.add(`${tag} ${after}`);
+    break;
+  }
+  return [...found];
 }
 
 /** Whether raw has all that the window saw. More, where one reading alone was not written, or its block is damaged. */
 function hasAll(before: Float64Array, counted: Float64Array): boolean {
   return ((before[W.flags] ?? 0) & FLAG.thin) === 0 && (counted[W.total] ?? 0) >= (before[W.total] ?? 0);
+}
+
+function isSame(before: Float64Array, counted: Float64Array): boolean {
+  if (((before[W.flags] ?? 0) & INEXACT) !== 0) return false;
+  return before.every((number, column) => column === W.flags || number === counted[column]);
+}
+
+/** A row that adds nothing but that the time-weighted mean is an estimate. */
+function doubt(startMs: number): Float64Array {
+  const window = emptyWindow(startMs);
+  window[W.flags] = FLAG.part | FLAG.time;
+  return window;
 }
 
 function isUnchanged(before: readonly BlockRow[], after: readonly BlockRow[]): boolean {
