@@ -3,9 +3,9 @@ import type { AlarmRow, Backlog, CacheClient, CacheStats } from './cache/types.t
 import type { Config } from './config/load.ts';
 import { asError, describe } from './errors.ts';
 import { publishMetrics } from './gateway-metrics.ts';
-import { startHttp } from './hmi/http.ts';
+import { type HttpView, startHttp } from './hmi/http.ts';
 import type { Hmi, HmiStats } from './hmi/index.ts';
-import type { SourceState, UnitState } from './ingest/index.ts';
+import type { SourceState } from './ingest/index.ts';
 import type { Pipeline, TagRegistry } from './pipeline/index.ts';
 import { startCalendar } from './runtime/calendar.ts';
 import type { Clock } from './runtime/clock.ts';
@@ -15,15 +15,6 @@ import { CLOUD_TARGET, type Uplink, type UplinkState } from './uplink/index.ts';
 
 const REPORT_AT = '00:00';
 
-/** A unit is `unknown` while its source has no connection, or has had none yet: nobody can have asked it. */
-export interface UnitStatus extends Omit<UnitState, 'state'> {
-  readonly state: UnitState['state'] | 'unknown';
-}
-
-export interface SourceStatus extends Omit<SourceState, 'units'> {
-  readonly units: readonly UnitStatus[];
-}
-
 /** What `/status` answers and `sluice status` prints. */
 export interface GatewayStatus {
   readonly gateway: string;
@@ -31,7 +22,7 @@ export interface GatewayStatus {
   readonly pid: number;
   readonly startedMs: number;
   readonly nowMs: number;
-  readonly sources: readonly SourceStatus[];
+  readonly sources: readonly SourceState[];
   readonly tags: number;
   readonly cache: CacheStats;
   /** Undefined without an uplink, as the next one. */
@@ -53,6 +44,7 @@ export interface Watched {
   readonly uplink: Uplink | undefined;
   readonly hmi: Hmi;
   readonly pipeline: Pipeline;
+  readonly desks: Pick<HttpView, 'values' | 'history'>;
   /** In the order of the config; none before they were started. */
   readonly sources: () => readonly SourceState[];
 }
@@ -79,7 +71,7 @@ export async function startWatch(watched: Watched): Promise<Watch> {
   // Sources and clouds that are away are no fault of this process: a watchdog that restarted it would help nobody.
   const faults = () => faultsOf(watched);
   const status = () => statusOf(watched);
-  const http = config.http && (await startHttp(config.http, { metrics: scrape, status, faults }));
+  const http = config.http && (await startHttp(config.http, { metrics: scrape, status, faults, ...watched.desks }));
   const calendar = nightlyReport(watched);
   return {
     url: http?.url,
@@ -103,7 +95,7 @@ async function statusOf(watched: Watched): Promise<GatewayStatus> {
     pid: process.pid,
     startedMs,
     nowMs: clock.wallMs(),
-    sources: sources().map(asKnown),
+    sources: sources(),
     tags: registry.size,
     cache: await cache.stats(),
     backlog: uplink && (await cache.backlog(CLOUD_TARGET)),
@@ -111,12 +103,6 @@ async function statusOf(watched: Watched): Promise<GatewayStatus> {
     hmi: hmi.stats(),
     alarms: pipeline.activeAlarms(),
   };
-}
-
-function asKnown(source: SourceState): SourceStatus {
-  if (source.state === 'up' || source.state === 'degraded') return source;
-  const units = source.units.map(({ unit, since }): UnitStatus => ({ unit, state: 'unknown', since }));
-  return { ...source, units };
 }
 
 /** What came and went, where an integrator looks for it. */

@@ -2,9 +2,10 @@
  * The gateway, top to bottom: cache, uplink, HMI, pipeline, ingest. Readings flow the other way round, from ingest to the
  * cloud; the acknowledgement is the only thing that comes back.
  */
-import { type CacheClient, type ForgetDone, HotTable } from './cache/index.ts';
+import type { ForgetDone } from './cache/index.ts';
 import type { Config } from './config/load.ts';
 import { followLadder } from './gateway-ladder.ts';
+import { keepHot, openDesks, warmWindows } from './gateway-panels.ts';
 import { type OpenCache, tellStorage, whileReadOnly } from './gateway-read-only.ts';
 import { startRecount } from './gateway-recount.ts';
 import { type End, endAll, endPipeline, endUplink, type Stage } from './gateway-stop.ts';
@@ -21,9 +22,6 @@ import { Metrics } from './runtime/metrics.ts';
 import { CLOUD_TARGET, readUplinkKeys, startUplink, type Uplink } from './uplink/index.ts';
 
 export type { GatewayStatus } from './gateway-watch.ts';
-
-/** Last values are saved so often for a panel that looks after a crash; at an orderly end they are saved anyway. */
-const HOT_SAVE_MS = 60_000;
 
 export interface GatewayOptions {
   readonly logger: Logger;
@@ -90,12 +88,17 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     if (uplink) started('the uplink', { stop: () => endUplink(uplink, cache, clock) });
     const acknowledge = (id: string, by: string) => late.pipeline?.acknowledge(id, by) ?? false;
     const gateway = config.gateway.id;
-    const panel = { gateway, clock, logger, acknowledge };
-    const hmi = started('the HMI', await startHmi(config.hmi, liveView(registry, hot), panel));
+    const live = liveView(registry, hot);
+    const desks = started(
+      'the history',
+      openDesks(config, live, clock, () => late.ingest, readOnly !== true),
+    );
+    const panel = { gateway, clock, logger, acknowledge, values: desks.values, history: desks.history };
+    const hmi = started('the HMI', await startHmi(config.hmi, live, panel));
     hot.onStale((indexes) => hmi.changed(indexes));
     // Without a broker nobody looks, and the worker need not hand them over.
-    const nameOf = (index: number) => registry.get(index)?.definition.name;
-    if (hmi.port !== undefined) cache.onWindows((windows) => publishWindows(windows, nameOf, hmi));
+    const tagOf = (index: number) => registry.get(index)?.definition;
+    if (hmi.port !== undefined) cache.onWindows((windows) => publishWindows(windows, tagOf, hmi));
     const pipeline = startPipeline(config.pipeline, {
       registry,
       hot,
@@ -124,6 +127,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
       hmi,
       pipeline,
       sources,
+      desks,
     };
     // Before the sources: a port that is taken stops the start while no device has been asked anything.
     const { url } = started('the status page', await startWatch(seen));
@@ -138,6 +142,8 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
       }),
     );
     ladder.sourcesKnown();
+    for (const state of sources()) hmi.source(state.source, state);
+    await warmWindows(config, cache, registry, hmi);
     started('the recount', startRecount({ config, pipeline, clock, logger }));
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
@@ -149,26 +155,6 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     end = await endAll(stages, clock, logger);
   }
   return end;
-}
-
-/** The last values, saved now and then: after a restart a panel has something to show at once, marked stale. */
-async function keepHot(config: Config, cache: CacheClient, clock: Clock): Promise<{ table: HotTable; stop(): void }> {
-  const table = new HotTable(clock, { ttlMs: config.cache.hotTtl });
-  const saved = await cache.loadHot();
-  if (saved !== undefined) table.load(saved);
-  const save = () => {
-    cache.saveHot(table.save());
-    timer = clock.after(HOT_SAVE_MS, save);
-  };
-  let timer = clock.after(HOT_SAVE_MS, save);
-  return {
-    table,
-    stop: () => {
-      timer.cancel();
-      cache.saveHot(table.save());
-      table.stop();
-    },
-  };
 }
 
 /** An alarm waits neither for the next commit nor for its lane to look: it goes to the cloud as soon as it is on disk. */

@@ -26,6 +26,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   plant: BASE,
   gateway: [
     'gateway-ladder',
+    'gateway-panels',
     'gateway-recount',
     'gateway-read-only',
     'gateway-stop',
@@ -35,6 +36,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     ...BASE,
   ],
   'gateway-ladder': [...STAGES, ...BASE],
+  'gateway-panels': [...STAGES, ...BASE],
   'gateway-read-only': ['gateway-stop', ...STAGES, ...BASE],
   'gateway-recount': [...STAGES, ...BASE],
   'gateway-stop': [...STAGES, ...BASE],

@@ -125,6 +125,9 @@ export class Client implements CacheClient {
   loadHot() {
     return this.#call('loadHot');
   }
+  lastWindows(periods: readonly number[]) {
+    return this.#call('lastWindows', periods);
+  }
   cut(request: CutRequest) {
     return this.#call('cut', request);
   }

@@ -49,9 +49,11 @@ import type {
   HelloOutcome,
   HelloQuestion,
   HotState,
+  LastWindows,
   LadderState,
   Receipt,
 } from './types.ts';
+import { lastWindows, warmState } from './warm.ts';
 import { addAll, type WindowBook } from './windows/book.ts';
 import { WindowRepair } from './windows/repair.ts';
 import type { WindowRows } from './windows/rows.ts';
@@ -232,7 +234,11 @@ export class CacheCore {
   }
 
   loadHot(): HotState | undefined {
-    return unpackState<HotState>(this.#commits.hot ?? this.#store.blob(HOT));
+    return warmState(this.#store, unpackState<HotState>(this.#commits.hot ?? this.#store.blob(HOT)));
+  }
+
+  lastWindows(periods: readonly number[]): LastWindows {
+    return lastWindows(this.#store, periods);
   }
 
   /** The last row of each alarm that is active. */

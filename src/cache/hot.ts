@@ -122,6 +122,11 @@ export class HotTable {
     };
   }
 
+  /** False for what is past its time, and for what never came. */
+  isLive(index: number): boolean {
+    return this.#clock.monoMs() < (this.#staleAtMs[index] ?? Number.NaN);
+  }
+
   /**
    * These polled tags are due every `factor` periods from now on; 1 is as configured. What is live now stays so until its
    * next reading is due at the new pace.

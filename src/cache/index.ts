@@ -1,12 +1,13 @@
 /** The edge cache: everything that other parts use. */
 export type { AtRestKeys } from './at-rest.ts';
 export { atRestKeyFaults, makeAtRestKey, readAtRestKeyFile, readAtRestKeys } from './at-rest-key.ts';
-export { type CacheOptions, openCache } from './client.ts';
 export type { ForgetReport, ForgetRequest } from './forget/audit.ts';
 export type { ForgetDone } from './forget/forgetting.ts';
 export { postForget } from './forget/spool.ts';
+export { HistoryReader } from './history-client.ts';
 export { HotTable, type HotValue } from './hot.ts';
 export { type CacheHolder, cacheHolder } from './lock.ts';
+export { type CacheOptions, openCache } from './open-cache.ts';
 export type { PendingView, ReadingView, RunView, Series, TailPlace, VerifyReport, WindowView } from './reader.ts';
 export { type CacheReader, readCache } from './reader.ts';
 export type { LedgerDifference, RecountReport } from './recount.ts';

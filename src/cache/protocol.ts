@@ -24,6 +24,7 @@ export const CALLS = [
   'receipts',
   'saveHot',
   'loadHot',
+  'lastWindows',
   'cut',
   'acknowledge',
   'release',

@@ -93,6 +93,9 @@ export class StandIn implements CacheClient {
   async loadHot() {
     return undefined;
   }
+  async lastWindows() {
+    return { names: [], windows: [] };
+  }
   async cut() {
     return undefined;
   }

@@ -182,6 +182,12 @@ export interface ClosedWindows {
   readonly good: Float64Array;
 }
 
+/** The last windows on disk, one row a tag; `tag` is an index into the names. */
+export interface LastWindows {
+  readonly names: readonly string[];
+  readonly windows: readonly ClosedWindows[];
+}
+
 /** One reading as people and JSON see it. */
 export interface ReadingView {
   readonly tag: string;
@@ -213,7 +219,10 @@ export interface CacheClient {
   /** False when sources should wait or skip: three quarters of the cap are used. */
   accepting(): boolean;
   saveHot(state: HotState): void;
+  /** As of the last checkpoint and the journal since. */
   loadHot(): Promise<HotState | undefined>;
+  /** The last window of each tag that is on disk, not too old for its length. @param periods lengths in ms. */
+  lastWindows(periods: readonly number[]): Promise<LastWindows>;
   /** The next rows of a lane, sealed; undefined when nothing waits there. They stay in flight until one of the next three. */
   cut(request: CutRequest): Promise<CutBatch | undefined>;
   /**

@@ -1,6 +1,8 @@
-/** Who may connect, read and write. Nobody but the gateway publishes; commands are the only way in. */
+/** Who may connect, read and write. Nobody but the gateway publishes; commands are the only way in, and those that only ask
+ * are open to all who may read. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { HmiMqttConfig } from '../config/hmi.ts';
+import { ASKING } from './commands.ts';
 import { covers } from './filters.ts';
 
 export interface User {
@@ -47,7 +49,8 @@ export class Access {
   }
 
   mayPublish(user: User, topic: string): boolean {
-    return user.write && topic.startsWith(this.#commandPrefix);
+    if (!topic.startsWith(this.#commandPrefix)) return false;
+    return user.write || ASKING.has(topic.slice(this.#commandPrefix.length));
   }
 }
 

@@ -1,11 +1,15 @@
 /**
- * The gateway's own small HTTP server: `/healthz` for watchdogs, `/metrics` for Prometheus, `/status` for `sluice status`.
+ * The gateway's own small HTTP server: `/healthz` for watchdogs, `/metrics` for Prometheus, `/status` for `sluice status`,
+ * `/values?tag=…` and `/history?tag=…` for programs that do not speak MQTT.
  * Loopback unless the configuration says otherwise, and then only with a token. It reads; nothing can be changed here.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { FastifyReply } from 'fastify';
 import type { HttpConfig } from '../config/schema.ts';
-import { codeOf, SluiceError } from '../errors.ts';
+import { codeOf, describe, isSluiceError, SluiceError } from '../errors.ts';
 import { jsonReplacer } from '../runtime/json.ts';
+import { type HistoryDesk, parseHistory } from './history.ts';
+import { TAGS_MAX, type ValueDesk } from './values.ts';
 
 /** Nobody sends us a body. */
 const BODY_BYTES_MAX = 1024;
@@ -18,7 +22,12 @@ export interface HttpView {
   status(): Promise<unknown>;
   /** What is wrong, if anything is: the process works only when this is empty. */
   faults(): readonly string[];
+  readonly values: Pick<ValueDesk, 'values'>;
+  readonly history: HistoryDesk;
 }
+
+/** As fastify parses it: what is there once is a text, else a list. */
+type Query = Readonly<Record<string, string | string[] | undefined>>;
 
 export interface HttpServer {
   readonly url: string;
@@ -50,6 +59,24 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   app.get('/status', async (_request, reply) =>
     reply.type('application/json').send(JSON.stringify(await view.status(), jsonReplacer)),
   );
+  app.get('/values', async (request, reply) => {
+    const { tag } = request.query as Query;
+    const names = [tag ?? []].flat();
+    if (names.length === 0 || names.length > TAGS_MAX)
+      return refuse(reply, 400, `expected 1 to ${TAGS_MAX} times tag=<its name>`);
+    const values = await view.values.values(names);
+    if (values.every(({ error }) => error !== undefined)) return refuse(reply, 404, 'no such tag');
+    return { values };
+  });
+  app.get('/history', async (request, reply) => {
+    const question = parseHistory(request.query as Query);
+    if (typeof question === 'string') return refuse(reply, 400, question);
+    try {
+      return await view.history(question);
+    } catch (thrown) {
+      return refuse(reply, isSluiceError(thrown) && thrown.recovery === 'retry' ? 503 : 500, describe(thrown));
+    }
+  });
   const host = config.listen.host.includes(':') ? `[${config.listen.host}]` : config.listen.host;
   try {
     await app.listen({ host: config.listen.host, port: config.listen.port });
@@ -60,6 +87,10 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : config.listen.port;
   return { url: `http://${host}:${port}`, stop: () => app.close() };
+}
+
+function refuse(reply: FastifyReply, code: number, message: string): FastifyReply {
+  return reply.code(code).send({ code: 'http.refused', message });
 }
 
 function listenFailed(place: string, cause: unknown): SluiceError {

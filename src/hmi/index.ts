@@ -11,8 +11,8 @@ import type { Clock } from '../runtime/clock.ts';
 import { Access } from './access.ts';
 import { Audience } from './audience.ts';
 import type { HmiBroker } from './broker.ts';
-import { answerCommand } from './commands.ts';
-import { isoTime, readingJson, stateJson, Topics } from './topics.ts';
+import { answerCommand, type CommandParts } from './commands.ts';
+import { isoTime, readingFields, stateJson, Topics } from './topics.ts';
 
 /** What the HMI reads: the hot table and the tag registry. */
 export interface LiveView {
@@ -21,6 +21,8 @@ export interface LiveView {
   size(): number;
   /** The quality is already stale when the value is. */
   read(index: number): { readonly value: PlainValue; readonly timeMs: number; readonly quality: number } | undefined;
+  /** False for what is past its time, and for what never came. */
+  isLive(index: number): boolean;
 }
 
 export interface HmiStats {
@@ -47,12 +49,10 @@ export interface Hmi {
   stop(): Promise<void>;
 }
 
-export interface HmiOptions {
+export interface HmiOptions extends CommandParts {
   readonly gateway: string;
   readonly clock: Clock;
   readonly logger?: { warn(facts: object, message: string): void };
-  /** @returns whether there was such an alarm to acknowledge. */
-  acknowledge(alarmId: string, by: string): boolean;
 }
 
 const NO_STATS: HmiStats = { clients: 0, connections: 0, listeners: 0, messages: 0, refused: 0, oversize: 0, slow: 0 };
@@ -98,18 +98,22 @@ class MqttHmi implements Hmi {
 
   static async start(config: HmiMqttConfig, live: LiveView, options: HmiOptions): Promise<MqttHmi> {
     const hmi = new MqttHmi(config, live, options);
+    const access = new Access(config, hmi.#topics.commands);
     hmi.#tell(hmi.#topics.state, { state: 'online', t: isoTime(options.clock.wallMs()) });
     // The broker's library takes 13 MB: only where panels are served.
     const { HmiBroker } = await import('./broker.ts');
     hmi.#broker = await HmiBroker.start({
       config,
       topics: hmi.#topics,
-      access: new Access(config, hmi.#topics.commands),
+      access,
       audience: hmi.#audience,
       clock: options.clock,
       onCommand: (command, payload, user, clientId) => {
-        const answer = answerCommand(command, payload, user.name, options.acknowledge);
-        hmi.#audience.say(hmi.#topics.replies(clientId), JSON.stringify(answer), clientId);
+        const may = (tag: string) => access.maySubscribe(user, hmi.#topics.tag(tag));
+        const { name, write } = user;
+        void answerCommand(command, payload, { name, write, may }, options).then((answer) =>
+          hmi.#audience.say(hmi.#topics.replies(clientId), JSON.stringify(answer), clientId),
+        );
       },
       warn: (facts, message) => options.logger?.warn(facts, message),
     });
@@ -173,6 +177,7 @@ class MqttHmi implements Hmi {
   #tagPayload(index: number): string | undefined {
     const reading = this.#live.read(index);
     if (reading === undefined) return undefined;
-    return readingJson(reading.value, reading.timeMs, reading.quality, this.#live.tag(index)?.unit);
+    const { value, timeMs, quality } = reading;
+    return JSON.stringify(readingFields(value, timeMs, quality, this.#live.tag(index)));
   }
 }

@@ -15,5 +15,6 @@ export function liveView(registry: Registry, hot: HotTable): LiveView {
     indexOf: (name) => registry.byName(name)?.index,
     size: () => registry.size,
     read: (index) => hot.get(index),
+    isLive: (index) => hot.isLive(index),
   };
 }

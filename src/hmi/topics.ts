@@ -1,5 +1,5 @@
 /** Topics and what they carry: `sluice/<gateway>/<source>/<tag>` and its neighbours. */
-import { jsonValue, type PlainValue, reasonOf, statusOf } from '../reading.ts';
+import { jsonValue, type PlainValue, reasonOf, shortest, statusOf, type ValueType } from '../reading.ts';
 
 export class Topics {
   readonly root: string;
@@ -34,16 +34,24 @@ export class Topics {
 /** The largest time that a Date can hold (ECMA-262, section 21.4.1.1). */
 const DATE_MS_MAX = 8.64e15;
 
-/** `{"v":21.5,"t":"2026-01-31T10:00:00.123Z","q":"good","u":"°C"}`; 64-bit integers are strings, a bad reading is null. */
-export function readingJson(value: PlainValue, timeMs: number, quality: number, unit: string | undefined): string {
+/**
+ * `{"v":21.5,"t":"2026-01-31T10:00:00.123Z","q":"good","u":"°C"}`; 64-bit integers are strings, a bad reading is null. A float32
+ * is the shortest number that reads back as it: people look at it.
+ */
+export function readingFields(
+  value: PlainValue,
+  timeMs: number,
+  quality: number,
+  about: { readonly type?: ValueType; readonly unit?: string } | undefined,
+): object {
   const reason = reasonOf(quality);
-  return JSON.stringify({
-    v: jsonValue(value),
+  return {
+    v: jsonValue(typeof value === 'number' ? shortest(value, about?.type) : value),
     t: isoTime(timeMs),
     q: statusOf(quality),
     ...(reason === '' ? {} : { r: reason }),
-    ...(unit === undefined ? {} : { u: unit }),
-  });
+    ...(about?.unit === undefined ? {} : { u: about.unit }),
+  };
 }
 
 export function isoTime(timeMs: number): string | null {

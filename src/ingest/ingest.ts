@@ -2,6 +2,7 @@
 import type { SourceConfig } from '../config/load.ts';
 import type { Metrics } from '../runtime/metrics.ts';
 import type { IngestOptions } from './ports.ts';
+import type { Asked } from './read-through.ts';
 import { SourceRunner } from './runner.ts';
 import type { SourceState } from './state.ts';
 
@@ -10,6 +11,11 @@ export interface Ingest {
   states(): readonly SourceState[];
   /** Registry indexes of the tags that are read less often while the disk fills: polled, in a group of low priority. */
   slowable(): readonly number[];
+  /**
+   * Reads the group of a tag out of turn, once however many ask; resolves when its reading was pushed, or with the reason why
+   * there is none. `tells`: the tag cannot be asked.
+   */
+  ask(index: number): Promise<Asked | 'tells'>;
   /** Closes every session; nothing is pushed afterwards. */
   stop(): Promise<void>;
 }
@@ -25,10 +31,15 @@ export function startIngest(
   const runners = sources.map((source) => new SourceRunner(source, options));
   const states = () => runners.map((runner) => runner.state);
   if (options.metrics !== undefined) publish(options.metrics, states);
+  const askable = new Map<number, () => Promise<Asked>>();
+  for (const runner of runners)
+    for (const [group, indexes] of runner.askable.entries())
+      for (const index of indexes) askable.set(index, () => runner.ask(group));
   for (const runner of runners) runner.start();
   return {
     states,
     slowable: () => runners.flatMap((runner) => runner.slowable),
+    ask: async (index) => askable.get(index)?.() ?? 'tells',
     async stop() {
       await Promise.all(runners.map((runner) => runner.stop()));
     },
@@ -66,6 +77,13 @@ function publish(metrics: Metrics, states: () => readonly SourceState[]): void {
     'Reads left out, never queued',
     labels,
     each((state) => state.skipped),
+  );
+  metrics.collect(
+    'counter',
+    'source_reads_asked',
+    'Groups read out of turn, because somebody asked for a value past its time',
+    labels,
+    each((state) => state.asked),
   );
   metrics.collect(
     'counter',

@@ -2,9 +2,10 @@
 import type { GroupFault, GroupPlan, PollSession } from '../driver.ts';
 import { asError, SluiceError } from '../errors.ts';
 import { ChunkBuilder } from '../reading.ts';
-import { type Clock, sleep } from '../runtime/clock.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { BadMarks } from './bad-marks.ts';
 import type { PipelinePort } from './ports.ts';
+import type { ReadThrough } from './read-through.ts';
 import type { Schedule } from './schedule.ts';
 import type { StateKeeper } from './state.ts';
 import type { Units } from './units.ts';
@@ -26,13 +27,24 @@ export interface PollRound {
   readonly units: Units;
   readonly state: StateKeeper;
   readonly marks: Pick<BadMarks, 'mark' | 'before'>;
+  /** What panels ask for beside the schedule. */
+  readonly asked: ReadThrough;
   /** A round came back. */
   readonly onAnswer: () => void;
 }
 
 /** Rejects with the cause when the connection is lost, hangs, or `life` is aborted. */
 export async function pollUntilLost(session: PollSession, round: PollRound, life: AbortSignal): Promise<never> {
-  const { clock, schedule, units, pipeline, state } = round;
+  round.asked.opened(round.schedule);
+  try {
+    return await poll(session, round, life);
+  } finally {
+    round.asked.closed();
+  }
+}
+
+async function poll(session: PollSession, round: PollRound, life: AbortSignal): Promise<never> {
+  const { clock, schedule, units, pipeline, state, asked } = round;
   const out = new ChunkBuilder(ROWS_MAX);
   let due: readonly number[] = schedule.takeAll(clock.monoMs());
   for (;;) {
@@ -46,10 +58,12 @@ export async function pollUntilLost(session: PollSession, round: PollRound, life
     if (due.length > 0) continue;
     // While the cache is full a probe would not go out, and must not be asked for without pause.
     const wakeMs = pipeline.pressed() ? schedule.nextMs() : Math.min(schedule.nextMs(), units.probeAtMs());
-    await sleep(clock, wakeMs - clock.monoMs(), life);
+    await asked.wait(wakeMs, life);
     const next = schedule.take(clock.monoMs(), pipeline.slowdown());
     state.count('skipped', next.skipped);
-    due = next.groups;
+    const extra = asked.take(next.groups);
+    state.count('asked', extra.length);
+    due = [...next.groups, ...extra];
   }
 }
 
@@ -61,8 +75,9 @@ async function readOnce(
   out: ChunkBuilder,
   life: AbortSignal,
 ): Promise<readonly number[]> {
-  const { source, clock, pipeline, schedule, units, state, marks } = round;
+  const { source, clock, pipeline, schedule, units, state, marks, asked } = round;
   let faults: readonly GroupFault[];
+  asked.began(groups);
   try {
     faults = await readWithin(session, groups, out, round, life);
   } finally {
@@ -73,6 +88,7 @@ async function readOnce(
       pipeline.push(source, chunk);
     }
   }
+  asked.ended();
   state.count('reads');
   const nowMs = clock.monoMs();
   if (schedule.nextMs() <= nowMs) state.count('overruns');

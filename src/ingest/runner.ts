@@ -11,6 +11,7 @@ import { sleep } from '../runtime/clock.ts';
 import { BadMarks } from './bad-marks.ts';
 import { pollUntilLost } from './poll.ts';
 import type { IngestOptions } from './ports.ts';
+import { type Asked, ReadThrough } from './read-through.ts';
 import { Reconnect } from './reconnect.ts';
 import { Schedule } from './schedule.ts';
 import { SourceSink } from './sink.ts';
@@ -32,6 +33,7 @@ export class SourceRunner {
   readonly #state: StateKeeper;
   readonly #marks: BadMarks;
   readonly #reconnect: Reconnect;
+  readonly #asked: ReadThrough;
   readonly #stopping = new AbortController();
   #done: Promise<void> = Promise.resolve();
 
@@ -44,6 +46,8 @@ export class SourceRunner {
     this.#tags = new Set(this.#indexes.flat());
     this.#units = new Units(groups, options.random);
     this.#reconnect = new Reconnect(options.random);
+    const { clock, pipeline } = options;
+    this.#asked = new ReadThrough({ groups, units: this.#units, clock, pipeline });
     this.#marks = new BadMarks(config.name, options.pipeline, options.clock);
     const onState = options.onState ?? (() => {});
     this.#state = new StateKeeper(config.name, driver, this.#units.names, options.clock, options.logger, onState);
@@ -54,6 +58,16 @@ export class SourceRunner {
     const { groups, open } = this.#config.prepared;
     if (open.mode !== 'poll') return [];
     return this.#indexes.filter((_, id) => isLow(groups[id]?.tags ?? [])).flat();
+  }
+
+  /** Registry indexes by group of what can be asked for: nothing of a source that tells. */
+  get askable(): readonly (readonly number[])[] {
+    return this.#config.prepared.open.mode === 'poll' ? this.#indexes : [];
+  }
+
+  /** One read of a group out of turn, however many ask. */
+  ask(group: number): Promise<Asked> {
+    return this.#asked.ask(group);
   }
 
   get state(): SourceState {
@@ -125,6 +139,7 @@ export class SourceRunner {
       units: this.#units,
       state: this.#state,
       marks: this.#marks,
+      asked: this.#asked,
       // Not before: a device that takes connections and then says nothing is down all the while.
       onAnswer: () => {
         this.#reconnect.proven();

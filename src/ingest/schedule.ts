@@ -46,6 +46,11 @@ export class Schedule {
     return this.#slots.reduce((next, slot) => Math.min(next, slot.dueMs), Number.POSITIVE_INFINITY);
   }
 
+  /** When a group is due next. */
+  nextOf(id: number): number {
+    return this.#slots[id]?.dueMs ?? Number.POSITIVE_INFINITY;
+  }
+
   /**
    * What is due now; each of it moves on to its next time after now.
    * @param slowdown groups of low priority are read at every so many-th point of their grid.

@@ -14,7 +14,8 @@ export interface Fault {
 
 export interface UnitState {
   readonly unit: string;
-  readonly state: 'up' | 'down';
+  /** `unknown` while its source has no connection, or has had none yet: nobody can have asked it. */
+  readonly state: 'up' | 'down' | 'unknown';
   /** Wall clock, ms, of the last change. */
   readonly since: number;
   readonly error?: Fault | undefined;
@@ -34,6 +35,8 @@ export interface SourceState {
   readonly reads: number;
   /** Reads left out because an earlier one took too long, the process slept, the cache was full, or it fills and the tags are of low priority. */
   readonly skipped: number;
+  /** Groups read out of turn because somebody asked for a value that was past its time. */
+  readonly asked: number;
   /** Rounds that took longer than until the next one was due. */
   readonly overruns: number;
   readonly connects: number;
@@ -44,7 +47,7 @@ export interface SourceState {
 }
 
 export type IngestLogger = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
-type Counter = 'reads' | 'skipped' | 'overruns' | 'connects' | 'failures' | 'tagsRefused';
+type Counter = 'reads' | 'skipped' | 'asked' | 'overruns' | 'connects' | 'failures' | 'tagsRefused';
 
 export function faultOf(thrown: unknown): Fault {
   const hint = isSluiceError(thrown) ? thrown.hint : undefined;
@@ -78,6 +81,7 @@ export class StateKeeper {
       units: units.map((unit) => ({ unit, state: 'up', since })),
       reads: 0,
       skipped: 0,
+      asked: 0,
       overruns: 0,
       connects: 0,
       failures: 0,
@@ -86,7 +90,7 @@ export class StateKeeper {
   }
 
   get current(): SourceState {
-    return this.#state;
+    return asKnown(this.#state);
   }
 
   count(counter: Counter, by = 1): void {
@@ -151,6 +155,11 @@ export class StateKeeper {
     const { error: _, ...rest } = this.#state;
     const since = state === rest.state ? rest.since : this.#clock.wallMs();
     this.#state = { ...rest, state, since, units, ...(error === undefined ? {} : { error }) };
-    this.#onState(this.#state);
+    this.#onState(this.current);
   }
+}
+
+function asKnown(source: SourceState): SourceState {
+  if (source.state === 'up' || source.state === 'degraded') return source;
+  return { ...source, units: source.units.map(({ unit, since }) => ({ unit, state: 'unknown', since })) };
 }

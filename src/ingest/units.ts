@@ -44,6 +44,11 @@ export class Units {
     return [...this.#groups.keys()].filter((id) => this.#groups[id]?.unit === unit);
   }
 
+  /** Given up: it is asked for nothing but probes. */
+  isDown(unit: string): boolean {
+    return this.#units.get(unit)?.breaker.isOpen === true;
+  }
+
   /** When the next probe is due; infinity while nobody is given up. */
   probeAtMs(): number {
     return Math.min(...[...this.#units.values()].map((unit) => unit.breaker.probeAtMs), Number.POSITIVE_INFINITY);

@@ -15,7 +15,7 @@ export interface SourceHealth {
   readonly error?: { readonly message: string } | undefined;
   readonly units: readonly {
     readonly unit: string;
-    readonly state: 'up' | 'down';
+    readonly state: 'up' | 'down' | 'unknown';
     readonly error?: { readonly message: string } | undefined;
   }[];
 }

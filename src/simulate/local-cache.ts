@@ -113,6 +113,7 @@ export class LocalCache implements CacheClient {
     }).catch(() => {});
   }
   loadHot = () => this.#call((core) => core.loadHot());
+  lastWindows = (periods: readonly number[]) => this.#call((core) => core.lastWindows(periods));
   cut = (request: CutRequest) => this.#call((core) => core.cut(request));
   acknowledge: CacheClient['acknowledge'] = (id, answer) =>
     this.#marking((core) => {

@@ -5,6 +5,7 @@ import { connectAsync, type IClientOptions, type IPublishPacket, type MqttClient
 import { hmiSchema } from '../../src/config/hmi.ts';
 import { type Hmi, type LiveView, startHmi } from '../../src/hmi/index.ts';
 import { SLOW_MS } from '../../src/hmi/listener.ts';
+import { ValueDesk } from '../../src/hmi/values.ts';
 import { type PlainValue, Quality, type ValueType } from '../../src/reading.ts';
 import { type Clock, ManualClock, systemClock } from '../../src/runtime/clock.ts';
 
@@ -18,6 +19,7 @@ class Table implements LiveView {
   readonly indexes = new Map<string, number>();
   indexOf = (name: string) => this.indexes.get(name);
   size = () => this.tags.length;
+  isLive = (index: number) => this.values[index]?.quality === Quality.good;
   read(index: number) {
     this.reads++;
     return this.values[index];
@@ -77,6 +79,8 @@ let hmi: Hmi;
 let panels: Panel[];
 let sockets: Socket[];
 const acknowledged: [string, string][] = [];
+/** What asking a device comes to. */
+let answered: (index: number) => string = () => 'tells';
 beforeEach(() => {
   table = new Table();
   panels = [];
@@ -96,6 +100,8 @@ async function start(more: object = {}, clock: Clock = systemClock): Promise<voi
   hmi = await startHmi(config, table, {
     gateway: 'line3',
     clock,
+    values: new ValueDesk(table, async (index) => answered(index)),
+    history: async (question) => ({ question }),
     acknowledge: (id, by) => {
       if (id !== 'boiler/flow_temp/hi') return false;
       acknowledged.push([id, by]);
@@ -242,7 +248,13 @@ describe('hmi topics', () => {
   });
 
   test('starts nothing without a broker in the configuration', async () => {
-    hmi = await startHmi(hmiSchema.parse({}), table, { gateway: 'g', clock: systemClock, acknowledge: () => false });
+    const desks = { values: new ValueDesk(table, async () => 'tells'), history: async () => ({}) };
+    hmi = await startHmi(hmiSchema.parse({}), table, {
+      gateway: 'g',
+      clock: systemClock,
+      acknowledge: () => false,
+      ...desks,
+    });
     hmi.changed([1]);
     expect(hmi.port).toBeUndefined();
   });
@@ -422,5 +434,84 @@ describe('hmi limits', () => {
     const first = viewer.heard.slice(0, 20_000);
     expect(new Set(first.map((message) => message.topic)).size).toBe(20_000);
     expect(first.every((message) => message.retain)).toBe(true);
+  });
+});
+
+describe('hmi questions', () => {
+  async function ask(viewer: Panel, id: string, command: string, payload: object): Promise<Record<string, unknown>> {
+    await viewer.client.subscribeAsync(`sluice/line3/$reply/${id}`);
+    const before = viewer.heard.length;
+    viewer.client.publish(`sluice/line3/$cmd/${command}`, JSON.stringify(payload));
+    await viewer.until(() => viewer.heard.length > before);
+    return viewer.heard.at(-1)?.payload as Record<string, unknown>;
+  }
+
+  test('answers with values, each as its topic has it, and says why one past its time was not read anew', async () => {
+    const live = table.set('boiler/flow_temp', 21.5, Quality.good, '°C');
+    const stale = table.set('boiler/level', 3, Quality.stale);
+    table.set('boiler/told', 4, Quality.stale);
+    const asked: number[] = [];
+    answered = (index) => {
+      asked.push(index);
+      if (index !== stale) return 'tells';
+      table.set('boiler/level', 7);
+      return 'read';
+    };
+    await start();
+    const viewer = await panel({ clientId: 'p1' });
+    const tags = ['boiler/flow_temp', 'boiler/level', 'boiler/told', 'boiler/nothing'];
+    expect(await ask(viewer, 'p1', 'read', { tags, request: 8 })).toEqual({
+      ok: true,
+      command: 'read',
+      request: 8,
+      values: [
+        { tag: 'boiler/flow_temp', v: 21.5, t: '2026-01-31T10:00:00.123Z', q: 'good', u: '°C' },
+        { tag: 'boiler/level', v: 7, t: '2026-01-31T10:00:00.123Z', q: 'good' },
+        {
+          ...{ tag: 'boiler/told', v: 4, t: '2026-01-31T10:00:00.123Z', q: 'uncertain', r: 'stale' },
+          note: 'its source tells by itself and cannot be asked',
+        },
+        { tag: 'boiler/nothing', error: 'no such tag' },
+      ],
+    });
+    expect(asked).not.toContain(live);
+    expect(await ask(viewer, 'p1', 'read', { tag: 'x' })).toEqual({ ok: false, command: 'read', error: 'no such tag' });
+    for (const wrong of [{}, { tags: [] }, { tags: [1] }, { tags: Array.from({ length: 101 }, () => 'x') }])
+      expect(await ask(viewer, 'p1', 'read', wrong)).toMatchObject({
+        ok: false,
+        error: expect.stringMatching(/expected/),
+      });
+  });
+
+  test('lets those who may only read ask, for what they may read, and nothing else', async () => {
+    table.set('boiler/flow_temp', 1);
+    table.set('secret/flow_temp', 2);
+    await start();
+    const viewer = await panel({ clientId: 'p2' }, VISITOR);
+    const { values } = await ask(viewer, 'p2', 'read', { tags: ['boiler/flow_temp', 'secret/flow_temp'] });
+    expect(values).toMatchObject([{ v: 1 }, { tag: 'secret/flow_temp', error: 'no such tag' }]);
+    expect(await ask(viewer, 'p2', 'history', { tag: 'secret/flow_temp' })).toMatchObject({ error: 'no such tag' });
+    const span = { tag: 'boiler/flow_temp', from: '2026-01-31T10:00:00Z', to: 1_800_000_000_000, points: 10 };
+    expect(await ask(viewer, 'p2', 'history', span)).toMatchObject({
+      ok: true,
+      question: { tag: 'boiler/flow_temp', from: Date.UTC(2026, 0, 31, 10), to: 1_800_000_000_000, points: 10 },
+    });
+    for (const wrong of [{ points: 1e9 }, { from: 'yesterday' }, { from: 2, to: 1 }, { tag: 3 }])
+      expect(await ask(viewer, 'p2', 'history', { ...span, ...wrong })).toMatchObject({ ok: false });
+    const closed = new Promise<void>((resolve) => viewer.client.once('close', () => resolve()));
+    viewer.client.publish('sluice/line3/$cmd/ack', '{"alarm":"boiler/flow_temp/hi"}');
+    await closed;
+    expect(acknowledged).toEqual([]);
+  });
+
+  test('a float32 is the shortest number that reads back as it', async () => {
+    table.set('boiler/flow_temp', Math.fround(21.3));
+    (table.tags[0] as { type: ValueType }).type = 'float32';
+    await start();
+    const viewer = await panel({ clientId: 'p3' });
+    expect(await ask(viewer, 'p3', 'read', { tag: 'boiler/flow_temp' })).toMatchObject({ values: [{ v: 21.3 }] });
+    await viewer.client.subscribeAsync('sluice/line3/boiler/flow_temp');
+    await viewer.until(() => viewer.on('sluice/line3/boiler/flow_temp').length > 0);
+    expect(viewer.on('sluice/line3/boiler/flow_temp')[0]?.payload).toMatchObject({ v: 21.3 });
   });
 });

@@ -7,6 +7,8 @@ const VIEW = {
   metrics: { contentType: 'text/plain', text: async () => '' },
   status: async () => ({}),
   faults: () => [],
+  values: { values: async () => [] },
+  history: async () => ({}),
 };
 
 test('a port that is taken is named with its setting and what to do', async () => {

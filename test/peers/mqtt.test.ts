@@ -170,12 +170,15 @@ where('mosquitto clients at the HMI broker', () => {
       indexOf: () => 0,
       size: () => 1,
       read: () => reading,
+      isLive: () => true,
     };
     const users = [{ name: 'operator', password: 'correct horse', write: true }];
     hmi = await startHmi(hmiSchema.parse({ mqtt: { listen: '127.0.0.1:0', users } }), live, {
       gateway: 'line3',
       clock: systemClock,
       acknowledge: (id) => acknowledged.push(id) > 0,
+      values: { values: async () => [] },
+      history: async () => ({}),
     });
     return ['-h', '127.0.0.1', '-p', String(hmi.port), '-u', 'operator', '-P', 'correct horse'];
   }

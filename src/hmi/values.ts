@@ -1,0 +1,57 @@
+/**
+ * Values that somebody asks for, over MQTT or HTTP. What is live is answered at once. What is past its time is read from its
+ * device first, once however many ask (the ingest sees to that); what cannot be read is answered as it is known, marked, with
+ * the reason in `note`.
+ */
+import type { LiveView } from './index.ts';
+import { readingFields } from './topics.ts';
+
+/** In one request. */
+export const TAGS_MAX = 100;
+
+/** Why a value past its time was not read anew. */
+const NOTES: Readonly<Record<string, string>> = {
+  tells: 'its source tells by itself and cannot be asked',
+  down: 'its source or unit does not answer',
+  full: 'the cache is full: polls wait',
+  busy: 'too many ask at once',
+  late: 'there was no answer in time',
+};
+
+/** @returns `read`, or one of the reasons why not. */
+export type AskDevice = (index: number) => Promise<string>;
+
+export interface ValueAnswer {
+  readonly tag: string;
+  readonly error?: string;
+  readonly note?: string;
+}
+
+export class ValueDesk {
+  readonly #live: LiveView;
+  readonly #ask: AskDevice;
+
+  constructor(live: LiveView, ask: AskDevice) {
+    this.#live = live;
+    this.#ask = ask;
+  }
+
+  /** In the order of the names. @param may what the asker may read: the rest is not there for him. */
+  values(names: readonly string[], may: (name: string) => boolean = () => true): Promise<ValueAnswer[]> {
+    return Promise.all(names.map((name) => this.#value(name, may)));
+  }
+
+  async #value(tag: string, may: (name: string) => boolean): Promise<ValueAnswer> {
+    const index = may(tag) ? this.#live.indexOf(tag) : undefined;
+    if (index === undefined) return { tag, error: 'no such tag' };
+    const note = this.#live.isLive(index) ? undefined : NOTES[await this.#ask(index)];
+    return { tag, ...this.#fields(index), ...(note === undefined ? {} : { note }) };
+  }
+
+  #fields(index: number): object {
+    const about = this.#live.tag(index);
+    const reading = this.#live.read(index);
+    if (reading === undefined) return { v: null, t: null, q: 'bad', r: 'not_available' };
+    return readingFields(reading.value, reading.timeMs, reading.quality, about);
+  }
+}
