@@ -49,7 +49,6 @@ import type {
   HelloOutcome,
   HelloQuestion,
   HotState,
-  LastWindows,
   LadderState,
   Receipt,
 } from './types.ts';
@@ -229,16 +228,8 @@ export class CacheCore {
     return this.#store.receipts(source);
   }
 
-  saveHot(state: HotState): void {
-    this.#commits.saveHot(packState(state));
-  }
-
   loadHot(): HotState | undefined {
     return warmState(this.#store, unpackState<HotState>(this.#commits.hot ?? this.#store.blob(HOT)));
-  }
-
-  lastWindows(periods: readonly number[]): LastWindows {
-    return lastWindows(this.#store, periods);
   }
 
   /** The last row of each alarm that is active. */
@@ -282,6 +273,8 @@ export class CacheCore {
     return more;
   }
 
+  readonly saveHot = (state: HotState): void => this.#commits.saveHot(packState(state));
+  readonly lastWindows = (periods: readonly number[]) => lastWindows(this.#store, periods);
   readonly readingsStuck = (): number => this.#commits.readingsStuck;
   /** Commits what is there and marks the end of this run as clean. @returns whether everything was written. */
   close(): boolean {

@@ -126,12 +126,33 @@ function question(db: Database, readings: ReadingBlocks, tag: string, fromMs: nu
   return {
     db,
     numbers: readings.numbersOf(tag),
-    periods: readings.isText(tag) ? [] : periodsOf(db),
+    periods: readings.isText(tag) ? [] : lengthsOf(db),
     isThinned: isThinned(db, tag),
-    fromMs,
-    toMs,
+    ...within(db, fromMs, toMs),
     readings: (from, to, most = Number.POSITIVE_INFINITY) => readings.rangeWithin(tag, from, to, most),
   };
+}
+
+/** The part of a span that anything is known of: who asks for all since 1970 must not wait for 50 years of seconds. */
+function within(db: Database, fromMs: number, toMs: number): { fromMs: number; toMs: number } {
+  const sql = `SELECT min(first) AS oldest, max(last) AS newest FROM (
+    SELECT min(first_ms) AS first, max(last_ms) AS last FROM journal WHERE class >= 3
+    UNION ALL SELECT min(from_ms), max(to_ms) FROM windows)`;
+  const [{ oldest, newest } = { oldest: null, newest: null }] = all<{ oldest: number | null; newest: number | null }>(
+    db,
+    sql,
+  );
+  if (oldest === null || newest === null) return { fromMs, toMs: fromMs };
+  const from = Math.max(fromMs, Math.min(oldest, toMs));
+  return { fromMs: from, toMs: Math.max(from, Math.min(toMs, newest + 1)) };
+}
+
+/** What is counted from raw is of these, before the first window was written. */
+const LENGTHS_MS: readonly number[] = [1000, 10_000, 60_000, 3_600_000];
+
+function lengthsOf(db: Database): readonly number[] {
+  const written = periodsOf(db);
+  return written.length > 0 ? written : LENGTHS_MS;
 }
 
 function periodsOf(db: Database): number[] {

@@ -3,6 +3,7 @@
  * device first, once however many ask (the ingest sees to that); what cannot be read is answered as it is known, marked, with
  * the reason in `note`.
  */
+import { Quality } from '../reading.ts';
 import type { LiveView } from './index.ts';
 import { readingFields } from './topics.ts';
 
@@ -44,8 +45,13 @@ export class ValueDesk {
   async #value(tag: string, may: (name: string) => boolean): Promise<ValueAnswer> {
     const index = may(tag) ? this.#live.indexOf(tag) : undefined;
     if (index === undefined) return { tag, error: 'no such tag' };
-    const note = this.#live.isLive(index) ? undefined : NOTES[await this.#ask(index)];
+    const note = this.#isFresh(index) ? undefined : NOTES[await this.#ask(index)];
     return { tag, ...this.#fields(index), ...(note === undefined ? {} : { note }) };
+  }
+
+  /** A device that gave no answer when it was read is asked again; one that answered "no" has answered. */
+  #isFresh(index: number): boolean {
+    return this.#live.isLive(index) && this.#live.read(index)?.quality !== Quality.commError;
   }
 
   #fields(index: number): object {
