@@ -9,7 +9,7 @@ import { readCache } from '../../src/cache/reader.ts';
 import { Disk, noDisks } from './disk.ts';
 import { folder } from './rig.ts';
 
-const ROUNDS = process.env.CI ? 20 : 6;
+const ROUNDS = process.env.CI ? 12 : 6;
 const child = fileURLToPath(new URL('./crash-child.mjs', import.meta.url));
 
 const reason = noDisks();
