@@ -190,6 +190,18 @@ describe('query', () => {
     expect(text.out).toMatch(/^from +n +min +mean +max +first +last\n\S+Z +120 /);
   });
 
+  test('gives so many points, of readings or of the shortest windows that fit, and says which and why', () =>
+    both(async () => {
+      const all = await sluiceJson(...ask('plc/flow', '--points', '10000'));
+      expect(all).toMatchObject({ code: 0, facts: { resolution: 'readings', periodMs: null, why: 'all of them fit' } });
+      const few = await sluiceJson(...ask('plc/flow', '--points', '100'));
+      expect(few).toMatchObject({ code: 0, facts: { resolution: '10s', periodMs: 10_000, readings: [] } });
+      const { windows } = few.facts as { windows: { count: number }[] };
+      expect(windows.reduce((sum, { count }) => sum + count, 0)).toBe(2 * READINGS);
+      const { out } = await sluice(...ask('plc/flow', '--points', '100'));
+      expect(out).toMatch(/^windows of 10s: the shortest that fit; more than 100 readings\nfrom +n /);
+    }));
+
   test('names the windows there are instead of one that is not kept', async () => {
     await close();
     const { code, problems } = await sluice(...ask('plc/flow', '--window', '7s'));

@@ -226,8 +226,10 @@ function reached({ tag, periodMs, startMs }: Repair, raw: RawReadings, stored: R
   const nextMs = raw.firstFrom(tag, endMs) ?? Number.POSITIVE_INFINITY;
   const own = `${tag} ${startMs}`;
   const found = new Set([own]);
-  const { lateMs, inTimeMs } = stored.get(own) ?? { lateMs: 0, inTimeMs: 0 };
-  if (lateMs < inTimeMs) return [own];
+  const known = stored.get(own);
+  // One that is whole already was so as the next of another: how far its own late values reach is not known any more.
+  const isPart = ((known?.window[W.flags] ?? 0) & INEXACT) !== 0;
+  if (known !== undefined && isPart && known.lateMs < known.inTimeMs) return [own];
   if (nextMs < endMs + HOLD_MS_MAX) found.add(`${tag} ${Math.floor(nextMs / periodMs) * periodMs}`);
   for (let after = endMs; after < Math.min(endMs + HOLD_MS_MAX, nextMs); after += periodMs) {
     if (!stored.has(`${tag} ${after}`)) continue;

@@ -31,7 +31,7 @@ export interface SeriesQuestion {
   readonly db: Database;
   /** All numbers that the tag's name had. */
   readonly numbers: readonly number[];
-  /** Lengths that are kept, the shortest first. */
+  /** Lengths to choose from, the shortest first; none for texts. */
   readonly periods: readonly number[];
   /** The deadband keeps some of its readings out of raw. */
   readonly isThinned: boolean;
@@ -44,10 +44,10 @@ export interface SeriesQuestion {
 export function seriesOf(question: SeriesQuestion, points: number): Series {
   const { fromMs, toMs, periods } = question;
   const raw = question.readings(fromMs, toMs, points);
-  const [longest] = periods.slice(-1);
+  const [longest] = periods.slice(-1); // none for texts
   if (longest === undefined) {
     const readings = raw ?? question.readings(fromMs, toMs)?.slice(-points) ?? [];
-    const why = raw === undefined ? `the newest ${points}: there are no windows to choose from` : 'all of them fit';
+    const why = raw === undefined ? `the newest ${points}: texts have no windows` : 'all of them fit';
     return { periodMs: undefined, why, readings, windows: [] };
   }
   if (raw !== undefined && !isOlderInWindows(question, longest, raw[0]?.timeMs ?? toMs))
