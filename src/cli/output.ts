@@ -2,7 +2,7 @@
  * What a person reads on a terminal: tables, numbers, times. Every command offers the same facts as JSON.
  */
 import { codeOf } from '../errors.ts';
-import type { PlainValue } from '../reading.ts';
+import { type PlainValue, shortest } from '../reading.ts';
 import { jsonReplacer } from '../runtime/json.ts';
 import { Exit } from './exit.ts';
 
@@ -91,8 +91,10 @@ export function time(ms: number): string {
   return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : String(ms);
 }
 
+/** For reading, not for reckoning: 9 digits, and what is a float32 in as few as tell it from its neighbours. JSON has all of them. */
 export function value(plain: PlainValue): string {
   if (plain === null) return '-';
-  if (typeof plain === 'number' && !Number.isInteger(plain)) return String(Number(plain.toPrecision(9)));
+  if (typeof plain === 'number' && !Number.isInteger(plain))
+    return String(Number(shortest(plain, 'float32').toPrecision(9)));
   return String(plain);
 }

@@ -137,12 +137,15 @@ export class Queries {
     const query = params.parseQuery(params.latestQuery, request.query);
     const { tags, truncated } = this.#names.matching(query.tag, query.gateway, query.limit);
     const found = await this.#options.tier.latest(tags.flatMap(({ rows }) => rows));
+    const nowMs = this.#options.clock.wallMs();
     let at = 0;
     const latest = tags.flatMap((tag) => {
       const readings = found.slice(at, at + tag.rows.length);
       at += tag.rows.length;
       const newest = newestOf(readings);
-      return newest === undefined ? [] : [{ ...describeTag(tag), ...shownReading(newest) }];
+      // How old a value may be is the box's to know: here it is said how old it is.
+      const age = { ageMs: nowMs - (newest?.timeMs ?? nowMs) };
+      return newest === undefined ? [] : [{ ...describeTag(tag), ...shownReading(newest), ...age }];
     });
     return { latest, truncated };
   }

@@ -6,24 +6,15 @@
  * at most once in `minInterval`; what changed meanwhile is sent once, at its end.
  */
 import type { HmiConfig, HmiMqttConfig } from '../config/hmi.ts';
-import type { PlainValue, ValueType } from '../reading.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { Access } from './access.ts';
 import { Audience } from './audience.ts';
 import type { HmiBroker } from './broker.ts';
 import { answerCommand, type CommandParts } from './commands.ts';
+import type { LiveView } from './live.ts';
 import { isoTime, readingFields, stateJson, Topics } from './topics.ts';
 
-/** What the HMI reads: the hot table and the tag registry. */
-export interface LiveView {
-  tag(index: number): { readonly name: string; readonly type: ValueType; readonly unit?: string } | undefined;
-  indexOf(name: string): number | undefined;
-  size(): number;
-  /** The quality is already stale when the value is. */
-  read(index: number): { readonly value: PlainValue; readonly timeMs: number; readonly quality: number } | undefined;
-  /** False for what is past its time, and for what never came. */
-  isLive(index: number): boolean;
-}
+export type { LiveView };
 
 export interface HmiStats {
   readonly clients: number;

@@ -1,7 +1,17 @@
 /** The hot table and the registry, as the HMI looks at them. */
 import type { HotTable } from '../cache/index.ts';
-import type { TagDefinition } from '../reading.ts';
-import type { LiveView } from './index.ts';
+import type { PlainValue, TagDefinition, ValueType } from '../reading.ts';
+
+/** What the HMI reads: the hot table and the tag registry. */
+export interface LiveView {
+  tag(index: number): { readonly name: string; readonly type: ValueType; readonly unit?: string } | undefined;
+  indexOf(name: string): number | undefined;
+  size(): number;
+  /** The quality is already stale when the value is. */
+  read(index: number): { readonly value: PlainValue; readonly timeMs: number; readonly quality: number } | undefined;
+  /** False for what is past its time, and for what never came. */
+  isLive(index: number): boolean;
+}
 
 interface Registry {
   readonly size: number;

@@ -4,7 +4,7 @@
  * the reason in `note`.
  */
 import { Quality } from '../reading.ts';
-import type { LiveView } from './index.ts';
+import type { LiveView } from './live.ts';
 import { readingFields } from './topics.ts';
 
 /** In one request. */
