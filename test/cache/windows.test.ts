@@ -207,3 +207,33 @@ describe('open windows', () => {
     place.remove();
   });
 });
+
+describe('windows that are old', () => {
+  test('go the shortest first: of each length the newest are kept', () => {
+    const place = folder();
+    const clock = openClock();
+    const core = openCore(place.path, clock, { windows: [1000, 10_000], windowsKept: 60, ageMax: 60_000 });
+    core.registerTag(tag(0, 'a/x'));
+    for (let i = 0; i < 2000; i++) {
+      core.add({
+        chunk: chunk([
+          [0, clock.wallMs(), i],
+          [0, clock.wallMs() + 500, i],
+        ]),
+      });
+      clock.advance(1000);
+      if (i % 10 === 0) core.commit();
+    }
+    core.close();
+    const reader = readCache(place.path);
+    const oldest = (periodMs: number) => reader.windows('a/x', periodMs, 0, clock.wallMs())[0]?.startMs ?? 0;
+    const ages = [1000, 10_000].map((periodMs) => clock.wallMs() - oldest(periodMs));
+    // A block is a minute of windows, and ages are looked at once a minute.
+    expect(ages[0]).toBeGreaterThanOrEqual(60_000);
+    expect(ages[0]).toBeLessThan(60_000 + 180_000);
+    expect(ages[1]).toBeGreaterThanOrEqual(600_000);
+    expect(ages[1]).toBeLessThan(600_000 + 180_000);
+    reader.close();
+    place.remove();
+  });
+});

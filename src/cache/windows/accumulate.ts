@@ -131,6 +131,7 @@ export class WindowAccumulator {
     const r = this.#times.at(tag);
     const { running } = this.#times;
     if (back) {
+      this.#late.moveTo(this.#closed); // they came before what follows
       this.#closeUpTo(tag, this.periods.length - 1, FLAG.part | FLAG.time);
       running[r + R.holdMs] = Number.NaN;
       running[r + R.closedMs] = Number.NEGATIVE_INFINITY;
