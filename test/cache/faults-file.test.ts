@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import Database from 'better-sqlite3';
 import { CacheCore } from '../../src/cache/core.ts';
 import { makeFolder } from '../../src/cache/folder.ts';
@@ -24,6 +24,9 @@ import { SqliteStore } from '../../src/cache/store-sqlite.ts';
 import type { ManualClock } from '../../src/runtime/clock.ts';
 import { toPublic } from '../../src/wire/keys.ts';
 import { chunk, cloudKey, config, device, drain, FarSide, folder, openClock, START_MS, tag } from './rig.ts';
+
+// 60 files with flipped bits, and 80 logs.
+jest.setTimeout(30_000);
 
 let place: ReturnType<typeof folder>;
 let clock: ManualClock;

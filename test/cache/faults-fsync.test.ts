@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { readCache } from '../../src/cache/reader.ts';
 import { folder } from './rig.ts';
 
@@ -19,6 +19,9 @@ function compileShim(): string | undefined {
   return spawnSync('cc', ['-shared', '-fPIC', '-o', file, source, '-ldl']).status === 0 ? file : undefined;
 }
 afterAll(() => rmSync(library ?? '', { force: true }));
+
+// Each starts several processes one after the other.
+jest.setTimeout(30_000);
 
 let place: ReturnType<typeof folder>;
 beforeEach(() => {

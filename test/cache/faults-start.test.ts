@@ -5,12 +5,15 @@ import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeF
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import Database from 'better-sqlite3';
 import { openCache } from '../../src/cache/open-cache.ts';
 import { readCache } from '../../src/cache/reader.ts';
 import type { CacheClient } from '../../src/cache/types.ts';
 import { chunk, config, folder, START_MS, tag } from './rig.ts';
+
+// Each starts several processes one after the other.
+jest.setTimeout(30_000);
 
 let place: ReturnType<typeof folder>;
 beforeEach(() => {

@@ -2,11 +2,14 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { checkWal } from '../../src/cache/recover/wal-check.ts';
 import { FRAME_HEADER_BYTES, scanWal, WAL_HEADER_BYTES, type WalScan } from '../../src/cache/recover/wal-scan.ts';
+
+// Thousands of logs, each made by SQLite.
+jest.setTimeout(30_000);
 
 function folder(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), 'sluice-test-wal-'));
