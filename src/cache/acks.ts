@@ -78,9 +78,11 @@ export class Acks {
     if (!commits.stuck && settled.due(target, now)) settled.write(target, now);
   }
 
-  /** What waits, now: before whatever looks at marks as they are. @throws as `acknowledge` */
-  flush(): void {
-    if (this.waiting) this.#transact(() => {});
+  /** What waits, now: before whatever looks at marks as they are. @returns whether anything waited. @throws as `acknowledge` */
+  flush(): boolean {
+    if (!this.waiting) return false;
+    this.#transact(() => {});
+    return true;
   }
 
   /** @returns false while there is no room for it. @throws cache.disk (stop) */

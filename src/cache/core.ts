@@ -112,7 +112,7 @@ export class CacheCore {
     this.#hello = new Hello(store, this.runs, this.#marks, this.#gaps);
     this.#settled = new Settled(store, this.runs, this.#journal);
     const room = new Room(store, options);
-    this.#retention = new Retention(store, this.runs, this.targets, room, options);
+    this.#retention = new Retention(store, this.runs, this.targets, room, options, () => this.#acks.flush());
     this.#damage = new Damage(store, this.targets, this.#gaps);
     const transact: Commits['transact'] = (work) => this.#commits.transact(work);
     this.#repair = new WindowRepair({ store, windows: this.#windows, transact });

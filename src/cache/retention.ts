@@ -39,19 +39,23 @@ export class Retention {
   #from = 0;
   /** Of the bytes in use, at this moment. */
   #limit = Number.POSITIVE_INFINITY;
+  readonly #settle: () => boolean;
 
+  /** @param settle writes the acknowledgements that wait for the next commit; returns whether marks changed. */
   constructor(
     store: BlockStore,
     runs: RunBook,
     targets: TargetBook,
     room: Pick<Room, 'limit'>,
     limits: Omit<RetentionLimits, 'bytesMax'>,
+    settle: () => boolean = () => false,
   ) {
     this.#store = store;
     this.#runs = runs;
     this.#targets = targets;
     this.#room = room;
     this.#limits = limits;
+    this.#settle = settle;
   }
 
   /** After marks changed: older blocks may have become removable. */
@@ -68,15 +72,24 @@ export class Retention {
    */
   makeRoom(coming: number, now: Stamp, margin = 0): boolean {
     this.#limit = this.#room.limit(now.monoMs) - margin;
-    if (now.monoMs - this.#agesCheckedMs >= AGE_CHECK_MS) this.#transaction(() => this.#removeOld(now));
+    if (now.monoMs - this.#agesCheckedMs >= AGE_CHECK_MS) {
+      this.#settle();
+      this.#transaction(() => this.#removeOld(now));
+    }
     if (this.#excess(coming) <= 0) return true;
     const before = this.#store.bytesUsed();
     const wanted = coming + this.#limit * SPARE_SHARE;
     for (let pages = 0; pages < PAGES_AT_ONCE && this.#excess(wanted) > 0; pages++) {
+      // Before windows go, or a commit is refused, what was delivered a moment ago goes.
+      if (!this.#anyRemovable() && this.#settle()) continue;
       if (!this.#transaction(() => this.#removePage(wanted))) break;
     }
     const freed = before - this.#store.bytesUsed();
     return this.#excess(coming) <= 0 || (freed > 0 && freed >= coming);
+  }
+
+  #anyRemovable(): boolean {
+    return this.#store.removableBlocks(this.#targets.mask(true), this.#from, 1).length > 0;
   }
 
   #excess(coming: number): number {

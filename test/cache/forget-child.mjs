@@ -2,7 +2,7 @@
 
 // Not a plain import: the type checker would follow it into the built code.
 const built = (/** @type {string} */ path) => import(new URL(`../../dist/src/${path}`, import.meta.url).href);
-const { openCache } = await built('cache/client.js');
+const { openCache } = await built('cache/open-cache.js');
 const { cacheSchema } = await built('config/cache.js');
 
 const [path] = process.argv.slice(2);

@@ -234,13 +234,13 @@ describe('forgetting a tag', () => {
       const rows = Array.from({ length: core.tags.size }, (_, seq) => core.tags.row(seq));
       return Buffer.from(rows.find((row) => row?.content.includes(name))?.id ?? []).toString('hex');
     };
-    const other = OTHERS[0] ?? '';
     written.push('TheLastOrder');
+    // As a gateway saves it: every tag that ever had a value.
     core.saveHot({
-      ids: [hexOf(other), hexOf(TAG)],
-      timeMs: Float64Array.of(START_MS, START_MS),
-      value: Float64Array.of(5, 0),
-      quality: Uint8Array.of(0, 0),
+      ids: [...OTHERS, TAG].map(hexOf),
+      timeMs: new Float64Array(4).fill(START_MS + 1000),
+      value: Float64Array.of(5, 6, 7, 0),
+      quality: new Uint8Array(4),
       texts: ['TheLastOrder'],
     });
     core.commit();
@@ -250,7 +250,7 @@ describe('forgetting a tag', () => {
       expect(reader.deadLetters(9).map(({ subject }) => subject)).toEqual(['press/force']);
       expect(reader.latest('*').map(({ tag: name }) => name)).toEqual(OTHERS.toSorted());
     });
-    expect(core.loadHot()).toMatchObject({ ids: [hexOf(other)], value: Float64Array.of(5) });
+    expect(core.loadHot()).toMatchObject({ ids: OTHERS.map(hexOf), value: Float64Array.of(5, 6, 7), texts: [] });
     expect(leftOnDisk()).toEqual([]);
   });
 

@@ -119,7 +119,7 @@ describe('a storm of questions', () => {
     const passedMs = around.clock.monoMs() - startedMs;
     const regular = device.rounds.filter(({ groups }) => groups.includes(0)).map(({ atMs }) => atMs);
     expect(regular.length).toBeGreaterThanOrEqual(Math.floor(passedMs / 1000) - 1);
-    const late = regular.map((atMs) => (atMs - (regular[0] ?? 0) + 500) % 1000 - 500);
+    const late = regular.map((atMs) => ((atMs - (regular[0] ?? 0) + 500) % 1000) - 500);
     expect(Math.max(...late.map(Math.abs))).toBeLessThanOrEqual(50);
     expect(ingest.states()[0]).toMatchObject({ skipped: 0, overruns: 0 });
     const extra = device.rounds.filter(({ groups }) => groups.some((group) => group > 0));
