@@ -178,7 +178,7 @@ describe('a cache at its size', () => {
   });
 
   test('full of small delivered blocks takes commit after commit, and one that is many times as large', () => {
-    const core = open(place.path, { bytesMax: 300_000, windows: [] });
+    const core = open(place.path, { bytesMax: 200_000, windows: [] });
     let refused = 0;
     const commit = (rows: [number, number, number][]) => {
       core.add({ chunk: chunk(rows) });
@@ -194,7 +194,7 @@ describe('a cache at its size', () => {
     commit(noise(10_000, 5_000));
     expect(refused).toBe(0);
     drain(core, far);
-    expect(core.stats().bytesUsed).toBeLessThan(320_000);
+    expect(core.stats().bytesUsed).toBeLessThan(215_000);
     expect(account(core)).toMatchObject({ delivered: 12_500, pending: 0 });
     core.close();
   }, 30_000);
@@ -218,13 +218,13 @@ describe('a cache at its size', () => {
   }, 30_000);
 
   test('keeps what it freed when that was not enough', () => {
-    const core = open(place.path, { bytesMax: 400_000, windows: [] });
+    const core = open(place.path, { bytesMax: 300_000, windows: [] });
     core.add({ chunk: chunk(noise(0, 10_000)) });
     core.commit();
     drain(core, far);
     core.add({ chunk: chunk(noise(10_000, 60_000)) });
     expect(core.commit().done).toBe(false);
-    expect(core.stats().bytesUsed).toBeLessThan(200_000);
+    expect(core.stats().bytesUsed).toBeLessThan(60_000);
     core.close();
   });
 

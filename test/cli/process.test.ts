@@ -187,7 +187,7 @@ describe('cloud', () => {
       place.file('operator', 'operator-0123456789abcdef');
       const files = ['--data', 'data', '--keys', 'cloud.key', '--devices', 'devices.json', '--port', '0'];
       const cloud = watch(place.start('cloud', ...files, '--operator-token-file', 'operator'));
-      expect(await cloud.ended).toBe(1);
+      expect(await cloud.ended).toBe(2);
       expect(cloud.said()).toMatch(/chmod 600 operator/);
     },
     TEST_MS,

@@ -96,6 +96,8 @@ const whole = configSchema.parse({
   uplink: { url: 'https://cloud.example.com', keys: { device: 'a', cloud: 'b' } },
   hmi: { mqtt: { users: [{ name: 'panel', password: 'long enough' }] } },
   http: {},
+  // Left out it is nothing at all; its defaults are those of who has it.
+  cache: { encryptAtRest: {} },
 });
 const tag = { name: 'a' };
 const smallest: Readonly<Record<string, object>> = {
