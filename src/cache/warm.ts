@@ -10,7 +10,7 @@ import { holdsReadings } from '../wire/classes.ts';
 import type { BlockColumns } from '../wire/columns.ts';
 import { parseTagContent } from '../wire/tag.ts';
 import { decodeContent } from './content.ts';
-import { HOT_AFTER } from './state.ts';
+import { HOT_AFTER, type HotMark } from './state.ts';
 import { allBlocks, type BlockRow, type BlockStore } from './store.ts';
 import type { HotState, LastWindows } from './types.ts';
 import { decodeWindows } from './windows/block.ts';
@@ -74,8 +74,10 @@ function newestBlocks(store: BlockStore, saved: HotState | undefined): BlockRow[
     id = end.id + 1;
   }
   const after = store.meta(HOT_AFTER);
-  if (saved !== undefined && after !== undefined)
-    for (const row of allBlocks(store, Number(after) + 1)) if (holdsReadings(row.class)) found.set(row.id, row);
+  if (saved !== undefined && after !== undefined) {
+    const { block }: HotMark = JSON.parse(after); // written by us
+    for (const row of allBlocks(store, block + 1)) if (holdsReadings(row.class)) found.set(row.id, row);
+  }
   return [...found.values()].sort((a, b) => a.id - b.id).slice(-BLOCKS_MAX);
 }
 
