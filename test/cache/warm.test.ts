@@ -81,6 +81,15 @@ describe('after a crash the last values', () => {
     expect(hotAfterCrash()).toEqual([699, 'text 6', -699n - 2n ** 60n, 33]);
   });
 
+  test('are of what came since the checkpoint, though it is older than others were by then', () => {
+    second(99, 'before');
+    saveHot();
+    second(1, 'after');
+    core.add({ chunk: chunk([[3, START_MS - 1, 44]]) });
+    core.commit();
+    expect(hotAfterCrash()[3]).toBe(44);
+  });
+
   test('are of the newest time, whatever came last, and bad where the last one was bad', () => {
     second(1, 'a');
     core.add({ chunk: chunk([[0, clock.wallMs() - 50_000, 77]]) });
