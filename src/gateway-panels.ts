@@ -6,6 +6,7 @@ import { type CacheClient, HistoryReader, HotTable, type LastWindows } from './c
 import type { Config } from './config/load.ts';
 import { type HistoryDesk, historyDesk } from './hmi/history.ts';
 import type { Hmi, LiveView } from './hmi/index.ts';
+import { Remembered } from './hmi/remembered.ts';
 import { ValueDesk } from './hmi/values.ts';
 import { periodsOf, publishWindows } from './hmi/windows.ts';
 import type { Ingest } from './ingest/index.ts';
@@ -20,7 +21,7 @@ export async function keepHot(
   config: Config,
   cache: CacheClient,
   clock: Clock,
-): Promise<{ table: HotTable; stop(): void }> {
+): Promise<{ table: HotTable; remembered: Remembered; stop(): void }> {
   const table = new HotTable(clock, { ttlMs: config.cache.hotTtl });
   const saved = await cache.loadHot();
   if (saved !== undefined) table.load(saved);
@@ -31,6 +32,7 @@ export async function keepHot(
   let timer = clock.after(HOT_SAVE_MS, save);
   return {
     table,
+    remembered: new Remembered(saved, tellingOf(config)),
     stop: () => {
       timer.cancel();
       cache.saveHot(table.save());
@@ -68,13 +70,17 @@ export async function warmWindows(config: Config, cache: CacheClient, registry: 
   if (hmi.port === undefined || periods.length === 0) return;
   const { names, windows }: LastWindows = await cache.lastWindows(periods);
   // A source that tells registers its tags by and by; others that are not registered now have been taken out.
-  const telling = new Set(
-    config.sources.flatMap(({ name, prepared }) => (prepared.open.mode === 'listen' ? [name] : [])),
-  );
+  const tells = tellingOf(config);
   const tagOf = (at: number) => {
     const name = names[at] ?? '';
     const known = registry.byName(name)?.definition;
-    return known ?? (telling.has(name.split('/')[0] ?? '') ? { name } : undefined);
+    return known ?? (tells(name.split('/')[0] ?? '') ? { name } : undefined);
   };
   for (const each of windows) publishWindows(each, tagOf, hmi, true);
+}
+
+/** Whether a source, by its name, tells by itself. */
+function tellingOf({ sources }: Config): (source: string) => boolean {
+  const telling = new Set(sources.flatMap(({ name, prepared }) => (prepared.open.mode === 'listen' ? [name] : [])));
+  return (source) => telling.has(source);
 }

@@ -46,7 +46,8 @@ export async function whileReadOnly(
     if (standIn !== undefined) return standIn;
     const reason = Object.keys(carried).length === 0 ? {} : { reason: 'the file system was read-only' };
     const cache = await openCache(config, { ...options, ...reason });
-    cache.append(carried);
+    // An append of nothing would be counted, and never be sent: who asks what is durable would wait for it.
+    if (Object.keys(carried).length > 0) cache.append(carried);
     carried = {};
     return cache;
   };

@@ -54,7 +54,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     return stage;
   };
   // What earlier parts ask of later ones: alarms of the uplink, what a panel acknowledges, how the sources are.
-  const late: { pipeline?: Pipeline; ingest?: Ingest; forgotten?: (done: ForgetDone) => void } = {};
+  const late: { hmi?: Hmi; pipeline?: Pipeline; ingest?: Ingest; forgotten?: (done: ForgetDone) => void } = {};
   let end: End;
   try {
     // Built from the cloud backwards: nothing may flow before it has somewhere to go.
@@ -67,16 +67,18 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     });
     started('the cache', { stop: () => cache.close() });
     const { readOnly } = await cache.stats();
-    const hot = started('the last values', await keepHot(config, cache, clock)).table;
+    const { table: hot, remembered } = started('the last values', await keepHot(config, cache, clock));
     late.forgotten = ({ report, ids }) => {
       logger.warn({ forgotten: report }, `forgotten for ${report.by}: all readings of ${report.tag} on this disk`);
       hot.forget(ids);
+      for (const name of remembered.forget(ids)) late.hmi?.remember(name, undefined);
       // One that was saved meanwhile may have the value.
       cache.saveHot(hot.save());
     };
     const registry = new TagRegistry(config.pipeline.tagsMax, (tag) => {
       cache.registerTag(tag);
       hot.register(tag);
+      if (remembered.drop(tag.definition.name)) late.hmi?.remember(tag.definition.name, undefined);
     });
     const onAlarm = (id: string, active: boolean, text: string) => {
       logger[active ? 'warn' : 'info']({ alarm: id }, active ? `uplink: ${text}` : `uplink, over now: ${text}`);
@@ -88,13 +90,15 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     if (uplink) started('the uplink', { stop: () => endUplink(uplink, cache, clock) });
     const acknowledge = (id: string, by: string) => late.pipeline?.acknowledge(id, by) ?? false;
     const gateway = config.gateway.id;
-    const live = liveView(registry, hot);
+    const live = liveView(registry, hot, remembered);
     const desks = started(
       'the history',
       openDesks(config, live, clock, () => late.ingest, readOnly !== true),
     );
     const panel = { gateway, clock, logger, acknowledge, values: desks.values, history: desks.history };
     const hmi = started('the HMI', await startHmi(config.hmi, live, panel));
+    late.hmi = hmi;
+    for (const [name, value] of remembered.all()) hmi.remember(name, value);
     hot.onStale((indexes) => hmi.changed(indexes));
     // Without a broker nobody looks, and the worker need not hand them over.
     const tagOf = (index: number) => registry.get(index)?.definition;

@@ -81,6 +81,8 @@ export interface HotState {
   readonly value: Float64Array;
   readonly quality: Uint8Array;
   readonly texts: readonly string[];
+  /** What the ids stand for, as far as the cache knows; only where it was loaded. */
+  readonly definitions?: readonly (TagDefinition | undefined)[];
 }
 
 export interface PartSection {

@@ -46,7 +46,10 @@ export function warmState(store: BlockStore, saved: HotState | undefined): HotSt
       // Damaged: reported and set aside when it is to be sent.
     }
   }
-  return fresh.size === 0 ? saved : merged(store, saved, fresh);
+  const state = fresh.size === 0 ? saved : merged(store, saved, fresh);
+  if (state === undefined) return undefined;
+  const known = new Map(store.tags().map(({ id, content }) => [hex(id), parseTagContent(content)]));
+  return { ...state, definitions: state.ids.map((id) => known.get(id)) };
 }
 
 /** Windows of these lengths that are on disk, the last of each tag; `tag` is an index into the names. */

@@ -12,6 +12,7 @@ import { Audience } from './audience.ts';
 import type { HmiBroker } from './broker.ts';
 import { answerCommand, type CommandParts } from './commands.ts';
 import type { LiveView } from './live.ts';
+import type { RememberedValue } from './remembered.ts';
 import { isoTime, readingFields, stateJson, Topics } from './topics.ts';
 
 export type { LiveView };
@@ -35,6 +36,8 @@ export interface Hmi {
   source(name: string, state: object): void;
   alarm(id: string, state: object): void;
   window(name: string, periodLabel: string, window: object): void;
+  /** The value of a tag that is not registered yet; undefined when it is. */
+  remember(name: string, value: RememberedValue | undefined): void;
   stats(): HmiStats;
   /** Tells the clients that the gateway is offline, and lets them go. */
   stop(): Promise<void>;
@@ -56,6 +59,7 @@ export async function startHmi(config: HmiConfig, live: LiveView, options: HmiOp
     source: () => {},
     alarm: () => {},
     window: () => {},
+    remember: () => {},
     stats: () => NO_STATS,
     stop: async () => {},
   };
@@ -131,6 +135,12 @@ class MqttHmi implements Hmi {
     if (this.#config.windows.some((label) => label === periodLabel)) {
       this.#tell(this.#topics.window(name, periodLabel), window);
     }
+  }
+
+  remember(name: string, known: RememberedValue | undefined): void {
+    const topic = this.#topics.tag(name);
+    if (known === undefined) this.#documents.delete(topic);
+    else this.#tell(topic, readingFields(known.value, known.timeMs, known.quality, known.definition));
   }
 
   stats(): HmiStats {

@@ -1,6 +1,7 @@
 /** The hot table and the registry, as the HMI looks at them. */
 import type { HotTable } from '../cache/index.ts';
 import type { PlainValue, TagDefinition, ValueType } from '../reading.ts';
+import type { Remembered, RememberedValue } from './remembered.ts';
 
 /** What the HMI reads: the hot table and the tag registry. */
 export interface LiveView {
@@ -11,6 +12,8 @@ export interface LiveView {
   read(index: number): { readonly value: PlainValue; readonly timeMs: number; readonly quality: number } | undefined;
   /** False for what is past its time, and for what never came. */
   isLive(index: number): boolean;
+  /** Of a tag that is not registered, and was before the start. */
+  remembered?(name: string): RememberedValue | undefined;
 }
 
 interface Registry {
@@ -19,12 +22,13 @@ interface Registry {
   byName(name: string): { readonly index: number } | undefined;
 }
 
-export function liveView(registry: Registry, hot: HotTable): LiveView {
+export function liveView(registry: Registry, hot: HotTable, remembered?: Remembered): LiveView {
   return {
     tag: (index) => registry.get(index)?.definition,
     indexOf: (name) => registry.byName(name)?.index,
     size: () => registry.size,
     read: (index) => hot.get(index),
     isLive: (index) => hot.isLive(index),
+    remembered: (name) => remembered?.get(name),
   };
 }

@@ -44,9 +44,16 @@ export class ValueDesk {
 
   async #value(tag: string, may: (name: string) => boolean): Promise<ValueAnswer> {
     const index = may(tag) ? this.#live.indexOf(tag) : undefined;
-    if (index === undefined) return { tag, error: 'no such tag' };
+    if (index === undefined) return this.#remembered(tag, may);
     const note = this.#isFresh(index) ? undefined : NOTES[await this.#ask(index)];
     return { tag, ...this.#fields(index), ...(note === undefined ? {} : { note }) };
+  }
+
+  #remembered(tag: string, may: (name: string) => boolean): ValueAnswer {
+    const known = may(tag) ? this.#live.remembered?.(tag) : undefined;
+    if (known === undefined) return { tag, error: 'no such tag' };
+    const { value, timeMs, quality, definition } = known;
+    return { tag, ...readingFields(value, timeMs, quality, definition), note: NOTES.tells ?? '' };
   }
 
   /** A device that gave no answer when it was read is asked again; one that answered "no" has answered. */

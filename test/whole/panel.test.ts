@@ -1,6 +1,7 @@
 // A whole gateway with a real Modbus slave, and panels that ask: one read for all, history, something to show after a start.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { connectAsync, type MqttClient } from 'mqtt';
+import { startPlantBroker } from '../../src/plant/broker.ts';
 import { exception, honest, reply, ScriptedSlave } from '../drivers/modbus/slave.ts';
 import { freePort } from '../peers/modbus-ports.ts';
 import { Site } from './in-process.ts';
@@ -135,4 +136,41 @@ test('a panel has values, windows and history at once after a start, though its 
   expect(few.windows.length).toBeGreaterThan(0);
   expect(few.windows.length).toBeLessThanOrEqual(10);
   expect((await site.ask('/history?tag=plc/fast&points=100000')).code).toBe(400);
+}, 20_000);
+
+test('a tag that tells is shown as it was before the start until it speaks again', async () => {
+  const broker = await startPlantBroker();
+  try {
+    const url = `mqtt://127.0.0.1:${broker.port}`;
+    const topics = [{ filter: 'hall/+', tag: '{topic}', payload: 'number' }];
+    const telling = { ...settings(), sources: { hall: { driver: 'mqtt', url, topics } } };
+    await site.start(telling);
+    const sensor = await connectAsync(url);
+    clients.push(sensor);
+    const first = await panel('sluice/box/hall/#', 'p1');
+    await site.until('it listens', ({ sources }) => sources[0]?.state === 'up');
+    await sensor.publishAsync('hall/temp', '21.25', { qos: 1 });
+    await first.until(() => first.heard.length > 0);
+    await site.end();
+    await site.start(telling);
+    const { heard, until } = await panel('sluice/box/hall/#', 'p2');
+    await until(() => heard.length > 0);
+    expect(heard[0]).toMatchObject({
+      topic: 'sluice/box/hall/hall/temp',
+      payload: { v: 21.25, q: 'uncertain', r: 'stale' },
+      retain: true,
+    });
+    const asked = JSON.parse((await site.ask('/values?tag=hall/hall/temp')).text);
+    expect(asked.values).toMatchObject([
+      { v: 21.25, r: 'stale', note: 'its source tells by itself and cannot be asked' },
+    ]);
+    await site.until('it listens', ({ sources }) => sources[0]?.state === 'up');
+    await sensor.publishAsync('hall/temp', '22.5', { qos: 1 });
+    await until(() => heard.some(({ payload }) => payload.v === 22.5 && payload.q === 'good'));
+    const late = await panel('sluice/box/hall/#', 'p3');
+    await late.until(() => late.heard.length > 0);
+    expect(late.heard).toMatchObject([{ payload: { v: 22.5, q: 'good' }, retain: true }]);
+  } finally {
+    await broker.close();
+  }
 }, 20_000);
