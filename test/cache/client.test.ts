@@ -132,7 +132,7 @@ describe('the client', () => {
     };
     client.saveHot(state);
     await client.close();
-    expect(await (await opened()).loadHot()).toEqual(state);
+    expect(await (await opened()).loadHot()).toMatchObject(state);
   });
 
   test('commits what is there when it closes, and takes nothing after', async () => {
