@@ -23,7 +23,7 @@ const REST_MS = 5_000;
 const AGAIN_MS = 10 * 60_000;
 /** While the disk has no room. */
 const FULL_REST_MS = 60_000;
-const UNREADABLE_MAX = 1000;
+const ALONE_MAX = 1000;
 
 interface Parts {
   readonly store: BlockStore;
@@ -40,8 +40,8 @@ export class RollUp {
   #at = 0;
   #restUntilMs = Number.NEGATIVE_INFINITY;
   #beganMs = Number.NEGATIVE_INFINITY;
-  /** Damaged: left where they are, for whoever reads them to send. */
-  readonly #unreadable = new Set<number>();
+  /** Left as they are: too sparse to be joined to others, or damaged, for whoever reads them to send. */
+  readonly #alone = new Set<number>();
 
   constructor(parts: Parts, limits: Partial<RollUpLimits> = {}) {
     this.#parts = parts;
@@ -76,7 +76,7 @@ export class RollUp {
     const group = this.#groups.get(row.class);
     const isFree =
       isSmallEnough(row, this.#limits) &&
-      !this.#unreadable.has(row.id) &&
+      !this.#alone.has(row.id) &&
       !this.#parts.flight.touches(row.run, row.class, spanOf(row));
     if (group !== undefined && isFree && group.fits(row, checkpointId)) {
       group.add(row);
@@ -122,8 +122,8 @@ export class RollUp {
     if (progress === 'more') return true;
     this.#rolling = undefined;
     if (progress === 'ready') return this.#write(rolling, now);
-    if (this.#unreadable.size >= UNREADABLE_MAX) this.#unreadable.clear();
-    this.#unreadable.add(progress.unreadable);
+    if (this.#alone.size >= ALONE_MAX) this.#alone.clear();
+    this.#alone.add(progress.alone);
     return true;
   }
 

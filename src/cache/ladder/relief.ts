@@ -66,12 +66,12 @@ export class Relief {
     for (;;) {
       const group = this.#group(now);
       if (group.length === 0) return undefined;
-      const last = group.at(-1);
-      const written = this.#writeOff.aggregate(group, now);
-      this.#thinFrom = (last?.id ?? 0) + 1;
+      const { blocks: count, bytes: written } = this.#writeOff.aggregate(group, now);
+      const blocks = group.slice(0, count);
+      this.#thinFrom = (blocks.at(-1)?.id ?? 0) + 1;
       if (written === undefined) return { blocks: [], freed: 0 };
-      const cost = group.reduce((sum, { bytes }) => sum + costOf(bytes), 0);
-      return { blocks: group, freed: cost - costOf(written) };
+      const cost = blocks.reduce((sum, { bytes }) => sum + costOf(bytes), 0);
+      return { blocks, freed: cost - costOf(written) };
     }
   }
 

@@ -5,6 +5,7 @@
 
 import { hex } from '../../wire/bytes.ts';
 import { CLASS, holdsReadings } from '../../wire/classes.ts';
+import { GAP_RANGES_MAX } from '../../wire/control.ts';
 import { count, type RangeSet, union } from '../../wire/ranges.ts';
 import { contentId, parseTagContent } from '../../wire/tag.ts';
 import type { RunBook, TagBook, TargetBook } from '../books.ts';
@@ -37,6 +38,12 @@ interface Going {
   readonly counts: Iterable<readonly [source: number, readings: number]>;
 }
 
+interface Thinned extends Going {
+  readonly content: Content & { readonly kind: 'readings' };
+  /** Its texts. */
+  readonly kept: RangeSet;
+}
+
 export class WriteOff {
   readonly #parts: WriteOffParts;
 
@@ -52,15 +59,16 @@ export class WriteOff {
 
   /**
    * @param rows of one run, class and set of targets that lack them.
-   * @returns the bytes of the rows written in their place; undefined when it would save nothing: then all is as it was.
+   * @returns how many of them it went through, and the bytes of the rows written in their place; no bytes when it would save
+   *   nothing: then all is as it was.
    */
-  aggregate(rows: readonly BlockRow[], stamp: Stamp): number | undefined {
+  aggregate(rows: readonly BlockRow[], stamp: Stamp): { readonly blocks: number; readonly bytes: number | undefined } {
     const { tags, runs, journal, store } = this.#parts;
     const [first] = rows;
-    if (first === undefined) return undefined;
+    if (first === undefined) return { blocks: 0, bytes: undefined };
     const sums = new Aggregation((tag) => parseTagContent(tags.row(tag)?.content ?? '{}').type);
-    const going = rows.flatMap((row) => this.#prepare(row, sums));
-    if (sums.rows < sums.size * READINGS_AN_AGGREGATE_MIN || sums.rows === 0) return undefined;
+    const { going, blocks } = this.#prepareAll(rows, sums);
+    if (sums.rows < sums.size * READINGS_AN_AGGREGATE_MIN || sums.rows === 0) return { blocks, bytes: undefined };
     this.#account(going, 'aggregated', stamp);
     for (const { row, content, kept } of going) this.#leave(row, content, kept);
     const place = { run: hex(runs.bySeq(first.run)?.run ?? new Uint8Array()), class: first.class };
@@ -68,23 +76,39 @@ export class WriteOff {
     // The run is open: GAP rows were just written.
     const written = journal.records(CLASS.aggregate, sums.results(place, idOf), stamp, first.pending);
     for (const { row, bytes } of written) store.addBlock(row, bytes);
-    return written.reduce((bytes, { row }) => bytes + row.bytes, 0);
+    return { blocks, bytes: written.reduce((bytes, { row }) => bytes + row.bytes, 0) };
   }
 
-  /** Empty for a block that stays as it is. */
-  #prepare(row: BlockRow, sums: Aggregation): (Going & { content: Content; kept: RangeSet })[] {
+  /** The first of the blocks: each AGG row says of which numbers it is, and may name so many ranges. */
+  #prepareAll(rows: readonly BlockRow[], sums: Aggregation): { going: Thinned[]; blocks: number } {
+    const going: Thinned[] = [];
+    let ranges = 0;
+    let blocks = 0;
+    for (const row of rows) {
+      const prepared = this.#prepare(row);
+      if (prepared !== undefined && going.length > 0 && ranges + prepared.ranges.length > GAP_RANGES_MAX) break;
+      blocks++;
+      if (prepared === undefined || prepared.ranges.length > GAP_RANGES_MAX) continue;
+      ranges += prepared.ranges.length;
+      going.push(prepared);
+      sums.add(prepared.content.columns, prepared.ranges);
+    }
+    return { going, blocks };
+  }
+
+  /** Undefined for a block that stays as it is. */
+  #prepare(row: BlockRow): Thinned | undefined {
     let content: Content;
     try {
       content = decodeContent(row, this.#parts.store.block(row.id));
     } catch {
       // Damaged: set aside when it is read to be sent, or dropped.
-      return [];
+      return undefined;
     }
-    if (content.kind !== 'readings') return [];
+    if (content.kind !== 'readings') return undefined;
     const { columns } = content;
     const { gone, kept } = parted(columns);
-    if (gone.length === 0 || kept.length > PIECES_MAX) return [];
-    sums.add(columns, gone);
+    if (gone.length === 0 || kept.length > PIECES_MAX) return undefined;
     const counts = new Map<number, number>();
     for (const { tag, kind, counts: rows } of columns.tags) {
       if (kind === 'text') continue;
@@ -94,7 +118,7 @@ export class WriteOff {
         rows.reduce((sum, each) => sum + each, 0),
       );
     }
-    return [{ row, ranges: gone, counts, content, kept }];
+    return { row, ranges: gone, counts, content, kept };
   }
 
   /** In the place of a block what of it stays. */

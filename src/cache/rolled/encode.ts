@@ -107,7 +107,8 @@ export class RolledEncoder {
 
   /** Equal times have equal streams, whatever the tag. */
   #timesAt(rows: number, streams: readonly Uint8Array[]): number {
-    const key = `${rows} ${streams.map((bytes) => Buffer.from(bytes).toString('latin1')).join('\n')}`;
+    const lengths = streams.map(({ length }) => length);
+    const key = `${rows} ${lengths} ${streams.map((bytes) => Buffer.from(bytes).toString('latin1')).join('')}`;
     const known = this.#times.get(key);
     if (known === undefined) this.#times.set(key, this.#directory.length);
     return known ?? this.#directory.length;

@@ -14,7 +14,10 @@ import { RolledEncoder } from './encode.ts';
 /** In one step: some 10 ms on a small box. */
 const OPENED_ROWS = 8_192;
 const ENCODED_ROWS = 8_192;
-/** Of one block; all of them are numbers in memory while it is merged. */
+/**
+ * Counts (a tag and chunk each) of one block: all are numbers in memory while it is merged. Below what a block of any number of
+ * rows may have (`cellsMax`), so that whatever is cut out of it later is a block as well.
+ */
 const CELLS_MAX = 1_000_000;
 
 export class Rolling {
@@ -38,18 +41,23 @@ export class Rolling {
     return this.#rows;
   }
 
-  /** What is left to do but to write it. `unreadable`: the id of a block that is damaged or gone; nothing was done. */
-  step(): 'more' | 'ready' | { readonly unreadable: number } {
+  /**
+   * What is left to do but to write it. `alone`: the id of a block that no other can be joined to, because it is damaged, gone,
+   * or too sparse; nothing was done.
+   */
+  step(): 'more' | 'ready' | { readonly alone: number } {
     if (this.#bytes !== undefined) return 'ready';
     if (this.#encoder !== undefined) {
       if (!this.#encoder.step(ENCODED_ROWS)) this.#bytes = this.#encoder.finish();
       return 'more';
     }
+    const [first] = this.#rows;
+    if (this.#isOpen() && first !== undefined && this.#rows.length === 1) return { alone: first.id };
     if (this.#isOpen()) return this.#merge();
     for (let rows = 0; rows < OPENED_ROWS && !this.#isOpen(); ) {
       const row = this.#rows[this.#opened];
       if (row === undefined) break;
-      if (!this.#open(row)) return { unreadable: row.id };
+      if (!this.#open(row)) return { alone: row.id };
       rows += row.rows;
     }
     return 'more';
@@ -75,7 +83,7 @@ export class Rolling {
   #take(columns: BlockColumns): void {
     for (const { tag } of columns.tags) this.#tags.add(tag);
     this.#chunks += columns.chunks.length;
-    if (this.#parts.length >= 2 && this.#tags.size * this.#chunks > CELLS_MAX) this.#rows.length = this.#opened;
+    if (this.#parts.length > 0 && this.#tags.size * this.#chunks > CELLS_MAX) this.#rows.length = this.#opened;
     else this.#parts.push(columns);
   }
 
