@@ -17,6 +17,9 @@ export interface RecountOptions {
 
 export type RecountAnswer = { readonly report: RecountReport } | { readonly error: ErrorFacts };
 
+/** What a thread took for a second is not given back for long: it shall take little. */
+const YOUNG_GENERATION_MB = 2;
+
 /** @throws the signal's reason; cache.… as `openSnapshot`, `readAtRestKeys` */
 export async function recountCache(
   config: Pick<CacheConfig, 'path' | 'encryptAtRest'>,
@@ -25,7 +28,11 @@ export async function recountCache(
 ): Promise<RecountReport> {
   signal.throwIfAborted();
   const workerData: RecountOptions = { path: config.path, keys: readAtRestKeys(config.encryptAtRest), contents };
-  const worker = new Worker(builtFile(import.meta.url, './recount-worker.js'), { workerData, name: 'recount' });
+  const worker = new Worker(builtFile(import.meta.url, './recount-worker.js'), {
+    workerData,
+    name: 'recount',
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+  });
   try {
     return await new Promise((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
