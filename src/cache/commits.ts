@@ -95,6 +95,11 @@ export class Commits {
     return this.#prepared.reduce((sum, { commit }) => sum + commit.readings, 0);
   }
 
+  /** Whether something waits for room: rows with numbers, windows that closed. It will come to lie behind all that is on disk. */
+  get unwritten(): boolean {
+    return this.#prepared.length > 0;
+  }
+
   stats() {
     return {
       commits: this.#commits,

@@ -258,7 +258,8 @@ export class CacheCore {
 
   /** One bounded step (< 50 ms) of making large blocks of small ones. @returns whether there may be more. */
   rollUp(): boolean {
-    return this.forgetting.step() || this.#rollUp.step(this.#commits.now());
+    if (this.forgetting.step()) return true;
+    return !this.forgetting.searching && this.#rollUp.step(this.#commits.now());
   }
 
   /** One bounded step (< 50 ms) of counting windows again whose readings came late. @returns whether there may be more. */
@@ -273,7 +274,7 @@ export class CacheCore {
     return more;
   }
 
-  readonly saveHot = (state: HotState): void => this.#commits.saveHot(packState(state));
+  readonly saveHot = (hot: HotState): void => this.#commits.saveHot(this.forgetting.withoutForgotten(packState(hot)));
   readonly lastWindows = (periods: readonly number[]) => lastWindows(this.#store, periods);
   readonly readingsStuck = (): number => this.#commits.readingsStuck;
   /** Commits what is there and marks the end of this run as clean. @returns whether everything was written. */

@@ -5,13 +5,13 @@ export function addTo<K>(counts: Map<K, number>, key: K, by: number): void {
   if (by !== 0) counts.set(key, (counts.get(key) ?? 0) + by);
 }
 
-/** The first `rows` of what `counts` adds up to, and the rest. */
+/** The first `rows` of what `counts` adds up to, and the rest. Of what is below zero nothing can be taken. */
 export function shareOut(counts: SourceCounts, rows: number): [taken: SourceCounts, left: SourceCounts] {
   let wanted = rows;
   const taken: [number, number][] = [];
   const left: [number, number][] = [];
   for (const [source, readings] of counts) {
-    const some = Math.min(wanted, readings);
+    const some = Math.max(0, Math.min(wanted, readings));
     wanted -= some;
     if (some > 0) taken.push([source, some]);
     if (readings > some) left.push([source, readings - some]);

@@ -94,6 +94,7 @@ export class Hello {
     this.#asked.delete(id);
     const outcome = { marked: 0, reopened: 0, lost: 0 };
     const gaps: Gap[] = [];
+    let readingsGone = 0;
     for (const one of asked) {
       const found = answer.held
         .find(({ run }) => hex(run) === one.runHex)
@@ -111,9 +112,11 @@ export class Hello {
       const gone = subtract(lost, reopened.ranges);
       if (mayNotNumber) continue;
       outcome.lost += count(gone);
-      if (holdsReadings(one.class)) this.#move(target, 'delivered', 'cloud_lost', count(gone));
+      if (holdsReadings(one.class)) readingsGone += count(gone);
       gaps.push({ run: one.run, class: one.class, ranges: gone, fromMs: null, toMs: null });
     }
+    // After all whose sources are known: theirs must not be taken for those of others.
+    this.#move(target, 'delivered', 'cloud_lost', readingsGone);
     this.#gaps.write(target, 'cloud_lost', gaps, stamp);
     return outcome;
   }

@@ -8,12 +8,14 @@ import type { UplinkConfig } from '../config/uplink.ts';
 import { asError, describe } from '../errors.ts';
 import { type Pipeline, startPipeline, TagRegistry } from '../pipeline/index.ts';
 import { CLOUD_TARGET, startUplink, type Uplink, type UplinkLogger } from '../uplink/index.ts';
+import { hex } from '../wire/bytes.ts';
 import { type DeviceKey, toPublic } from '../wire/keys.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import type { Disk } from './disk.ts';
 import { Crash } from './faulty-store.ts';
 import { LocalCache } from './local-cache.ts';
 import type { Network } from './network.ts';
+import type { Random } from './random.ts';
 import type { Sources } from './sources.ts';
 import { type Machine, ProcessClock, type World } from './world.ts';
 
@@ -170,6 +172,23 @@ export class Box {
     clock.after(HOT_SAVE_MS, save);
     sources.start({ clock, registry, pipeline, cache, disk: this.disk }).catch(() => {});
     return { clock, core, cache, uplink, pipeline, hot };
+  }
+
+  /** A person asks for one of its tags to be forgotten; afterwards nothing of before is left of it. */
+  forget(random: Random): void {
+    const { world } = this.parts;
+    const running = this.#running;
+    const known = new Set(this.disk.tagNames());
+    if (running === undefined || known.size === 0) return;
+    const tag = random.pick([...known]);
+    const before = new Map([...this.disk.rows].map(([list, rows]) => [list, rows.at(-1)?.to ?? 0]));
+    world.log(`${this.name} shall forget ${tag}`);
+    running.cache.forget(tag, hex(random.bytes(16)), () => {
+      world.log(`${this.name} forgot ${tag}`);
+      for (const place of this.disk.placesOf(tag))
+        if (place.n <= (before.get(place.list) ?? 0))
+          world.problem(`${this.name} forgot ${tag}, and still has row ${place.n} of ${place.list}`);
+    });
   }
 
   /** In order, as far as the disk and the cloud allow. */

@@ -8,11 +8,11 @@ import type { Random } from './random.ts';
 export const WINDOWS_MS: readonly number[] = [1000, 10_000, 60_000, 3_600_000];
 
 export function ambush(random: Random): Ambush {
-  return {
-    countdown: 1 + Math.floor(random.exponential(40)),
-    at: random.pick(['write', 'before commit', 'after commit'] as const),
-    what: random.chance(0.8) ? 'crash' : 'disk error',
-  };
+  const countdown = 1 + Math.floor(random.exponential(40));
+  // What is on the disk already found room.
+  if (random.chance(0.4)) return { countdown, at: random.pick(['write', 'before commit'] as const), what: 'no room' };
+  const at = random.pick(['write', 'before commit', 'after commit'] as const);
+  return { countdown, at, what: random.chance(0.8) ? 'crash' : 'disk error' };
 }
 
 export function settings(random: Random): BoxSettings {

@@ -4,15 +4,18 @@
  */
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { decodeContent } from '../cache/content.ts';
 import { openDatabase } from '../cache/database.ts';
 import { DATABASE_FILE, makeFolder } from '../cache/folder.ts';
-import type { BlockStore, TagRow } from '../cache/store.ts';
+import { numbersOfTags } from '../cache/forget/rewrite.ts';
+import { allBlocks, type BlockStore, type TagRow } from '../cache/store.ts';
 import { SqliteStore } from '../cache/store-sqlite.ts';
 import { hex } from '../wire/bytes.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import { contains, type RangeSet, union } from '../wire/ranges.ts';
+import { parseTagContent } from '../wire/tag.ts';
 import { type Committed, type FaultyStore, faultyStore, type StoreHooks } from './faulty-store.ts';
-import type { History } from './history.ts';
+import type { History, Place } from './history.ts';
 import { MemoryStore } from './memory-store.ts';
 import type { World } from './world.ts';
 
@@ -96,6 +99,30 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
   holds(key: string): boolean {
     const place = this.#history.places.get(key);
     return place !== undefined && contains(this.rows.get(place.list) ?? [], place.n);
+  }
+
+  /** As far as they were ever used. */
+  tagNames(): string[] {
+    return this.#tags.map(({ content }) => parseTagContent(content).name);
+  }
+
+  /** Readings of a tag that are there. */
+  placesOf(tag: string): Place[] {
+    const found: Place[] = [];
+    this.read((store) => {
+      const runs = new Map(store.runs().map(({ seq, run }) => [seq, hex(run)]));
+      const mine = new Set(
+        store.tags().flatMap(({ seq, content }) => (parseTagContent(content).name === tag ? [seq] : [])),
+      );
+      for (const row of allBlocks(store)) {
+        if (!holdsReadings(row.class)) continue;
+        const content = decodeContent(row, store.block(row.id));
+        if (content.kind !== 'readings') continue;
+        for (const { from, to } of numbersOfTags(content.columns, mine))
+          for (let n = from; n <= to; n++) found.push({ list: `${runs.get(row.run)}/${row.class}`, n });
+      }
+    });
+    return found;
   }
 
   #committed(inner: BlockStore, { blocks }: Committed): void {

@@ -11,7 +11,8 @@ export class Crash extends Error {
 export interface Ambush {
   countdown: number;
   readonly at: 'write' | 'before commit' | 'after commit';
-  readonly what: 'crash' | 'disk error';
+  /** `no room`: for this transaction, and for no other. */
+  readonly what: 'crash' | 'disk error' | 'no room';
 }
 
 export interface Committed {
@@ -31,7 +32,8 @@ export interface StoreHooks {
 const WRITES = new Set([
   ...['setMeta', 'setBlob', 'putRun', 'addTag', 'addSource', 'putTarget', 'addBlock', 'removeBlock', 'setPending'],
   ...['addPending', 'setAside', 'count', 'putExplained', 'addWindows', 'removeWindows', 'addDeadLetter'],
-  ...['trimDeadLetters', 'addReceipt', 'removeReceipts', 'putAlarm'],
+  ...['trimDeadLetters', 'addReceipt', 'removeReceipts', 'putAlarm', 'putWindows', 'removeDeadLetters'],
+  ...['removeDamaged', 'putAudit', 'trimAudit', 'wipeStep'],
 ]);
 
 export interface FaultyStore {
@@ -49,6 +51,7 @@ export function faultyStore(inner: BlockStore, hooks: StoreHooks): FaultyStore {
   const spring = (what: Ambush['what']): never => {
     hooks.ambush = undefined;
     if (what === 'disk error') throw new SluiceError('cache.disk', 'stop', 'the simulated disk failed');
+    if (what === 'no room') throw new SluiceError('cache.full', 'retry', 'the simulated disk is full');
     isDead = true;
     hooks.onCrash();
     throw new Crash('the process was killed');

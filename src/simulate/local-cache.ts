@@ -52,6 +52,7 @@ export class LocalCache implements CacheClient {
   readonly #pending = new Set<(error: Error) => void>();
   readonly #background: Background;
   readonly #ladderListeners: ((state: LadderState) => void)[] = [];
+  readonly #forgotten = new Map<string, () => void>();
   #hurry = false;
   #flushing = false;
   #closing = false;
@@ -93,10 +94,9 @@ export class LocalCache implements CacheClient {
   committed(): Promise<void> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const { promise, isNew } = this.#uncommitted.wait();
-    if (isNew) {
-      this.#hurry = true;
-      this.#flushSoon();
-    }
+    if (!isNew) return promise;
+    this.#hurry = true;
+    this.#flushSoon();
     return promise;
   }
 
@@ -143,6 +143,23 @@ export class LocalCache implements CacheClient {
     });
   }
 
+  /** As `sluice forget`. @param onDone called in the worker, at the moment it is done. */
+  forget(tag: string, id: string, onDone: () => void): void {
+    this.#call((core) => {
+      core.commit();
+      this.#forgotten.set(id, onDone);
+      if (core.forgetting.request({ id, tag, reason: null, by: 'simulation', atMs: 0 })) this.#forgetOn();
+    }).catch(() => {});
+  }
+
+  #forgetOn = (): void =>
+    this.#work(() => {
+      const { forgetting } = this.#options.core;
+      const more = forgetting.step();
+      for (const { report } of forgetting.takeDone()) this.#forgotten.get(report.id)?.();
+      if (forgetting.active && !this.#closing) this.#options.clock.after(more ? 5 : 500, this.#forgetOn);
+    });
+
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
@@ -155,7 +172,7 @@ export class LocalCache implements CacheClient {
       return written;
     });
     this.#ended = new SluiceError('cache.closed', 'stop', 'the cache has stopped');
-    if (!done) throw new SluiceError('cache.full', 'retry', 'the last readings could not be committed');
+    if (!done) throw new SluiceError('cache.full', 'retry', 'not all was committed');
   }
 
   #marking<T>(work: (core: CacheCore) => T): Promise<T> {

@@ -3,8 +3,10 @@
  * agrees. At its end: the cloud holds every row that a surviving disk ever committed, each once and equal, or a GAP that
  * explains it; and what the ledgers call delivered is what the cloud holds.
  */
+
+import { forgetReports } from '../cache/forget/audit.ts';
 import { ledgerOf } from '../cache/ledger.ts';
-import { allBlocks, type BlockStore } from '../cache/store.ts';
+import { allBlocks, type BlockStore, numbersOf } from '../cache/store.ts';
 import { WRITE_OFF_REASONS } from '../cache/types.ts';
 import { CLOUD_TARGET } from '../uplink/index.ts';
 import { ByteReader, hex } from '../wire/bytes.ts';
@@ -45,12 +47,13 @@ function markProblems(store: BlockStore, everHeld: ReadonlyMap<string, RangeSet>
     ranges: decodeRanges(new ByteReader(row.ranges)),
   }));
   const runs = new Map(store.runs().map(({ seq, run }) => [seq, hex(run)]));
-  return [...allBlocks(store)].flatMap(({ run, class: classNumber, pending, n0, rows }) => {
+  return [...allBlocks(store)].flatMap((row) => {
+    const { run, class: classNumber, pending } = row;
     if ((pending & (1 << (target?.bit ?? 0))) !== 0) return [];
     const list = `${runs.get(run)}/${classNumber}`;
-    const writtenOff = explained.filter((row) => row.run === run && row.class === classNumber);
+    const writtenOff = explained.filter((each) => each.run === run && each.class === classNumber);
     const known = writtenOff.reduce((all, each) => union(all, each.ranges), everHeld.get(list) ?? []);
-    const wrong = subtract([{ from: n0, to: n0 + rows - 1 }], known);
+    const wrong = subtract(numbersOf(row), known);
     return wrong.length === 0 ? [] : [`marked as delivered, and never was, of ${list}: ${text(wrong)}`];
   });
 }
@@ -163,7 +166,9 @@ function checkBox(
       problem(`${box.name}: the ledger says ${said} of ${accepted} are delivered, the cloud holds ${delivered}`);
     const writtenOff = WRITE_OFF_REASONS.reduce((all, reason) => all + sum(CLOUD_TARGET, reason), 0);
     if (accepted !== said + writtenOff) problem(`${box.name}: ${accepted} accepted, ${said} + ${writtenOff}`);
-    for (const wrong of windowProblems(store, WINDOWS_MS, history, box.disk.rows, isThinned))
+    const forgotten = new Set(forgetReports(store.audit().map((row) => ({ row }))).map(({ tag }) => tag));
+    const isLess = (name: string) => isThinned(name) || forgotten.has(name);
+    for (const wrong of windowProblems(store, WINDOWS_MS, history, box.disk.rows, isLess))
       problem(`${box.name}: ${wrong}`);
   });
 }

@@ -42,6 +42,7 @@ const ACTIONS = {
   'disk backup': 1.5,
   'disk restore': 0.5,
   clone: 0.4,
+  forget: 1.5,
 } as const;
 type Action = keyof typeof ACTIONS;
 
@@ -204,6 +205,8 @@ export class Story {
         this.hasForked = true;
         this.#addBox(box.disk.copy()).startLater(1000);
         return;
+      case 'forget':
+        return box.forget(random);
     }
   }
 

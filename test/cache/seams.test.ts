@@ -1,7 +1,9 @@
 // Where parts of the cache meet that were written apart.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { RunBook } from '../../src/cache/books.ts';
 import { decodeContent, encodeContent } from '../../src/cache/content.ts';
+import { shareOut } from '../../src/cache/counts.ts';
 import { openDatabase } from '../../src/cache/database.ts';
 import { Flight } from '../../src/cache/flight.ts';
 import { RollUp } from '../../src/cache/roll-up.ts';
@@ -85,11 +87,12 @@ describe('readings between texts that are thinned out', () => {
     const core = openCore(place.path, clock, { ageMax: 10_000 });
     for (let index = 0; index < 32; index++)
       core.registerTag(tag(index, `press/tag${index}`, index % 2 === 0 ? 'float64' : 'text', { priority: 'low' }));
+    const minuteMs = Math.ceil(START_MS / 60_000) * 60_000;
     for (let commit = 0; commit < 75; commit++) {
       const builder = new ChunkBuilder();
       for (let index = 0; index < 32; index++) {
-        if (index % 2 === 0) builder.push(index, START_MS + commit * 800, commit, 0);
-        else builder.pushText(index, START_MS + commit * 800, `text ${index} ${commit}`, 0);
+        if (index % 2 === 0) builder.push(index, minuteMs + commit * 800, commit, 0);
+        else builder.pushText(index, minuteMs + commit * 800, `text ${index} ${commit}`, 0);
       }
       core.add({ chunk: builder.take() });
       core.commit();
@@ -102,5 +105,20 @@ describe('readings between texts that are thinned out', () => {
     expect(sums.length).toBeGreaterThanOrEqual(16);
     const parsed = sums.map((record) => parseAggregate(JSON.parse(JSON.stringify(record))));
     expect(parsed.reduce((total, { count }) => total + count, 0)).toBe(75 * 16);
+  });
+});
+
+describe('readings whose source nobody knows any more', () => {
+  test('are taken from the sources that have some, as many as are wanted and no more', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: -5, max: 5 })), fc.nat(20), (counts, rows) => {
+        const [taken] = shareOut(
+          counts.map((count, source) => [source, count]),
+          rows,
+        );
+        const there = counts.reduce((sum, count) => sum + Math.max(0, count), 0);
+        expect(taken.reduce((sum, [, count]) => sum + count, 0)).toBe(Math.min(rows, there));
+      }),
+    );
   });
 });

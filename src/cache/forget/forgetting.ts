@@ -40,7 +40,7 @@ const ROWS_AT_ONCE = 256;
 const WINDOW_BLOCKS_AT_ONCE = 32;
 
 interface Parts extends JournalParts {
-  readonly commits: Pick<Commits, 'transact' | 'readingsStuck' | 'checkpoint'>;
+  readonly commits: Pick<Commits, 'transact' | 'unwritten' | 'checkpoint' | 'hot' | 'saveHot'>;
   readonly windows: Pick<WindowBook, 'forget'>;
 }
 
@@ -63,9 +63,19 @@ export class Forgetting {
     this.#jobs = readJobs(parts.store).filter(({ phase }) => phase !== 'done');
   }
 
-  /** Something is to be forgotten, or waits for an answer. Meanwhile nothing may move rows to where it was looked already. */
+  /** Something is to be forgotten, or waits for an answer. */
   get active(): boolean {
     return this.#jobs.length > 0;
+  }
+
+  /** The journal is being looked through: nothing may move rows to where it was looked already. */
+  get searching(): boolean {
+    return this.#jobs.some(({ phase }) => phase === 'journal');
+  }
+
+  /** Last values that are to be saved, without those that would come back: whoever sends them does not know yet. */
+  withoutForgotten(hot: Uint8Array): Uint8Array {
+    return this.#jobs.reduce((left, job) => this.#withoutValues(left, this.#tag(job).ids) ?? left, hot);
   }
 
   /** @returns whether it is on disk; otherwise there is no room. One that is known already, from before a crash, is not taken twice. */
@@ -129,7 +139,7 @@ export class Forgetting {
       });
     }
     // Readings that wait for room have numbers, come after the last block yet, and are in the windows already.
-    if (commits.readingsStuck > 0) return undefined;
+    if (commits.unwritten) return undefined;
     if (job.waiting.length === 0) return this.#toWindows(job);
     const landed = job.waiting.flatMap((ids) => this.#blocksIn(ids));
     const ready = landed.filter((row) => !this.#stepper.isFlying(row)).slice(0, BLOCKS_AT_ONCE);
@@ -179,7 +189,7 @@ export class Forgetting {
 
   #windowBlocks(job: ForgetJob): ForgetJob | undefined {
     const { store, commits } = this.#parts;
-    if (commits.readingsStuck > 0) return undefined;
+    if (commits.unwritten) return undefined;
     const { numbers } = this.#tag(job);
     const page = store.windowsAfter(job.cursor, WINDOW_BLOCKS_AT_ONCE);
     const end = page.at(-1);
@@ -194,10 +204,12 @@ export class Forgetting {
   }
 
   #rest(job: ForgetJob): ForgetJob {
-    const { store } = this.#parts;
+    const { store, commits } = this.#parts;
     const { ids } = this.#tag(job);
+    const waiting = this.#withoutValues(commits.hot, ids);
+    if (waiting !== undefined) commits.saveHot(waiting);
     return this.#write(() => {
-      const hot = withoutValues(store.blob(HOT), ids, (id) => this.#typeOf(id));
+      const hot = this.#withoutValues(store.blob(HOT), ids);
       if (hot !== undefined) store.setBlob(HOT, hot);
       const rest = { deadLetters: store.removeDeadLetters(job.tag), damaged: store.removeDamaged() };
       return { ...job, phase: 'wipe', removed: sum(job.removed, { ...NOTHING, ...rest }) };
@@ -232,6 +244,10 @@ export class Forgetting {
     };
     this.#known = { job: job.id, tags: tags.size, tag };
     return tag;
+  }
+
+  #withoutValues(hot: Uint8Array | undefined, ids: ReadonlySet<string>): Uint8Array | undefined {
+    return withoutValues(hot, ids, (id) => this.#typeOf(id));
   }
 
   #typeOf(id: string): string {
