@@ -12,7 +12,9 @@ import { SqliteStore } from '../../src/cache/store-sqlite.ts';
 import { ChunkBuilder } from '../../src/reading.ts';
 import { MemoryStore } from '../../src/simulate/memory-store.ts';
 import { type BlockColumns, decodeBlock, encodeChunk, mergeBlocks } from '../../src/wire/block.ts';
+import { hex } from '../../src/wire/bytes.ts';
 import { parseAggregate } from '../../src/wire/control.ts';
+import { canonicalTag, contentId } from '../../src/wire/tag.ts';
 import { chunk, folder, openClock, openCore, START_MS, tag } from './rig.ts';
 
 const NOW = { monoMs: 1e9, wallMs: START_MS, synced: true };
@@ -120,5 +122,41 @@ describe('readings whose source nobody knows any more', () => {
         expect(taken.reduce((sum, [, count]) => sum + count, 0)).toBe(Math.min(rows, there));
       }),
     );
+  });
+});
+
+describe('the last values of a tag that is being forgotten', () => {
+  test('do not come back with what is saved meanwhile', () => {
+    const clock = openClock();
+    const open = () => {
+      const core = openCore(place.path, clock);
+      ['press/order', 'press/force'].forEach((name, index) => {
+        core.registerTag(tag(index, name));
+      });
+      return core;
+    };
+    const core = open();
+    const readings = (at: number) => chunk([0, 1].map((index) => [index, START_MS + at, 7]));
+    core.add({ chunk: readings(0) });
+    core.commit();
+    const ids = ['press/order', 'press/force'].map((name) => hex(contentId(canonicalTag({ name, type: 'float64' }))));
+    const hot = {
+      ids,
+      timeMs: Float64Array.of(1, 1),
+      value: Float64Array.of(7, 7),
+      quality: new Uint8Array(2),
+      texts: [],
+    };
+    core.saveHot(hot);
+    core.forgetting.request({ id: 'a'.repeat(32), tag: 'press/order', reason: null, by: 'me', atMs: START_MS });
+    for (let steps = 0; core.forgetting.active && steps < 1000; steps++) {
+      core.forgetting.step();
+      // The main thread does not know yet.
+      if (core.forgetting.active) core.saveHot(hot);
+    }
+    core.close();
+    const again = open();
+    expect(again.loadHot()?.ids).toEqual([ids[1]]);
+    again.close();
   });
 });
