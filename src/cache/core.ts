@@ -264,7 +264,7 @@ export class CacheCore {
 
   /** One bounded step (< 50 ms) of counting windows again whose readings came late. @returns whether there may be more. */
   repairWindows(): boolean {
-    return !this.#commits.stuck && this.#repair.step(this.#commits.now());
+    return !this.#commits.unwritten && this.#repair.step(this.#commits.now());
   }
 
   /** One bounded step (< 50 ms) of making room as the ladder says. @returns whether there may be more. */

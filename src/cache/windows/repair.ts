@@ -6,6 +6,7 @@
  * A late value also lasts into the window of the reading after it, which is therefore looked at as well. Nothing is kept of a
  * repair that a crash interrupts: what is to be repaired is in the checkpoint, and in the flags of what was written since.
  */
+import { codeOf } from '../../errors.ts';
 import type { Stamp } from '../journal.ts';
 import { rawRemoved } from '../raw-removed.ts';
 import type { BlockRow, BlockStore } from '../store.ts';
@@ -42,7 +43,7 @@ interface Job {
 export interface RepairParts {
   readonly store: BlockStore;
   readonly windows: WindowBook;
-  /** In a transaction; everything that the windows have seen is on disk. */
+  /** In a transaction. */
   readonly transact: (work: () => void) => void;
 }
 
@@ -54,8 +55,20 @@ export class WindowRepair {
     this.#parts = parts;
   }
 
-  /** One bounded step. @returns whether there may be more to do. */
+  /**
+   * One bounded step, while all that the windows have seen is on disk: what waits for room is in no window yet that could be
+   * counted again. @returns whether there may be more to do; not while the disk has no room for it.
+   */
   step(now: Stamp): boolean {
+    try {
+      return this.#step(now);
+    } catch (thrown) {
+      if (codeOf(thrown) !== 'cache.full') throw thrown;
+      return false;
+    }
+  }
+
+  #step(now: Stamp): boolean {
     if (this.#job === undefined) return this.#begin(now);
     const job = this.#job;
     for (const end = Math.min(job.at + BLOCKS_A_STEP, job.blocks.length); job.at < end; job.at++) {
