@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { isSluiceError, SluiceError } from '../errors.ts';
 import { diskError } from './disk-error.ts';
-import { LOG_BYTES_KEPT } from './file-bytes.ts';
+import { CHECKPOINT_BYTES, LOG_BYTES_KEPT } from './file-bytes.ts';
 import { DATABASE_FILE } from './folder.ts';
 import { APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION } from './schema.ts';
 
@@ -23,8 +23,6 @@ const READER_TIMEOUT_MS = 200;
  */
 const PAGE_BYTES = 512;
 const WAL_FRAME_BYTES = PAGE_BYTES + 24;
-/** What a crash leaves to be replayed, and how much of the card the WAL covers. Rolled up within it, small blocks never reach the file. */
-const CHECKPOINT_BYTES = 8_000_000;
 /** better-sqlite3 compiles 16 MB in. Blocks are read once each; the pages that every commit changes are few. */
 const PAGE_CACHE_KIB = 2000;
 /** Offsets in the header of a SQLite file (sqlite.org/fileformat2.html, 1.3). */

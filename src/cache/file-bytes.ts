@@ -1,10 +1,14 @@
 /** How much of the disk the cache's file and the log beside it take. */
 import { statSync } from 'node:fs';
 import type { Database } from 'better-sqlite3';
+import { codeOf } from '../errors.ts';
 import { diskError } from './disk-error.ts';
 
+/** What a crash leaves to be replayed, and how much of the card the WAL covers. Rolled up within it, small blocks never reach the file. */
+export const CHECKPOINT_BYTES = 8_000_000;
+
 /**
- * The log is written back into the file every `CHECKPOINT_BYTES` (database.ts) and then begins anew, unless another process
+ * The log is written back into the file every `CHECKPOINT_BYTES` and then begins anew, unless another process
  * reads in a snapshot that it does not end: then it grows. Nobody can take that lock away, so what it takes beyond this
  * counts as used: old readings give way to it, then the ladder does what it does when the disk is full.
  */
@@ -50,6 +54,16 @@ export class FileBytes {
       throw diskError(thrown);
     } finally {
       this.#db.pragma(`busy_timeout = ${timeoutMs}`);
+    }
+  }
+
+  /** What the log holds goes into the file, as far as no reader needs it and the disk has room; then the log begins anew where it lies. */
+  writeBack(): void {
+    try {
+      this.#db.pragma('wal_checkpoint(PASSIVE)');
+    } catch (thrown) {
+      const error = diskError(thrown);
+      if (codeOf(error) !== 'cache.full') throw error;
     }
   }
 

@@ -285,9 +285,8 @@ export class SqliteStore implements BlockStore {
   logBytes(): number {
     return this.#bytes.log();
   }
-  cutLog(): void {
-    this.#bytes.cutLog();
-  }
+  cutLog = () => this.#bytes.cutLog();
+  writeBack = () => this.#bytes.writeBack();
   totals() {
     return this.#sql.totals.get() as ReturnType<BlockStore['totals']>; // the statement's columns
   }

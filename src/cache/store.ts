@@ -242,6 +242,8 @@ export interface BlockStore {
   logBytes(): number;
   /** Between transactions, while there is no room: writes a log back that is too large, if nobody reads any more. */
   cutLog(): void;
+  /** Between transactions, while the disk has no room but what the ballast left: the log needs none while it is short. */
+  writeBack(): void;
   /** Counts by looking at everything: for status, not for every commit. */
   totals(): {
     readonly blocks: number;

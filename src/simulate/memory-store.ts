@@ -266,6 +266,7 @@ export class MemoryStore implements BlockStore {
   bytesUsed = (): number => BASE_BYTES + this.#bytes;
   logBytes = (): number => 0;
   cutLog(): void {}
+  writeBack(): void {}
   totals = () => ({
     blocks: this.#tables.journal.size,
     windowBlocks: this.#tables.windows.size,

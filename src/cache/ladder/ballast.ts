@@ -7,12 +7,13 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, ftruncateSync, openSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../../errors.ts';
+import { CHECKPOINT_BYTES } from '../file-bytes.ts';
 
 export const BALLAST_FILE = 'ballast';
 const SHARE = 1 / 64;
-/** A checkpoint may make the file larger by all the WAL holds, 4 MB, before the WAL can begin anew; and some to go on with. */
-const BYTES_MIN = 5_000_000;
-const BYTES_MAX = 8_000_000;
+/** A checkpoint may make the file larger by all the WAL holds, before the WAL can begin anew; and some to go on with. */
+const BYTES_MIN = CHECKPOINT_BYTES + 2_000_000;
+const BYTES_MAX = CHECKPOINT_BYTES + 4_000_000;
 const PIECE_BYTES = 64 * 1024;
 /** What `stat` counts blocks in, whatever the file system. */
 const STAT_BLOCK_BYTES = 512;

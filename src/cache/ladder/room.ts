@@ -34,14 +34,15 @@ const LOW_BYTES = 500_000;
 const MARGIN_SHARE = 1 / 64;
 
 export class Room {
-  readonly #store: Pick<BlockStore, 'bytesUsed'>;
+  readonly #store: Pick<BlockStore, 'bytesUsed' | 'writeBack'>;
   readonly #options: RoomOptions;
   #disk: DiskRoom | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
+  #writtenBackMs = Number.NEGATIVE_INFINITY;
   /** The most that was ever in use: what is free again of it stays the file's, whether its pages are still in the WAL or not. */
   #ownBytes = 0;
 
-  constructor(store: Pick<BlockStore, 'bytesUsed'>, options: RoomOptions) {
+  constructor(store: Pick<BlockStore, 'bytesUsed' | 'writeBack'>, options: RoomOptions) {
     this.#store = store;
     this.#options = options;
   }
@@ -72,6 +73,9 @@ export class Room {
     else if (!ballast.isHeld && free >= ballast.bytes + 2 * LOW_BYTES) {
       ballast.restore();
       this.#lookedMs = Number.NEGATIVE_INFINITY;
+    } else if (!ballast.isHeld && nowMs - this.#writtenBackMs >= LOOK_EVERY_MS) {
+      this.#writtenBackMs = nowMs;
+      this.#store.writeBack();
     }
   }
 
@@ -80,6 +84,8 @@ export class Room {
     const { ballast } = this.#options;
     if (ballast === undefined || !ballast.isHeld) return false;
     ballast.release();
+    // At once: a log that grew on would take the room that writing it back needs.
+    this.#store.writeBack();
     this.#lookedMs = Number.NEGATIVE_INFINITY;
     return true;
   }
