@@ -225,9 +225,12 @@ function joinStored(found: Map<string, Stored>, key: string, numbers: Float64Arr
   found.set(key, stored);
   joinRow(stored.window, numbers, at);
   const lastMs = number(W.count) < number(W.total) ? Number.POSITIVE_INFINITY : number(W.lastMs);
-  if ((number(W.flags) & FLAG.part) !== 0) stored.lateMs = Math.max(stored.lateMs, lastMs);
+  if ((number(W.flags) & FLAG.whole) !== 0) {
+    // Counted again as the next of another: any of its values may have come late, and may last into the next window yet.
+    stored.inTimeMs = none;
+    stored.lateMs = lastMs;
+  } else if ((number(W.flags) & FLAG.part) !== 0) stored.lateMs = Math.max(stored.lateMs, lastMs);
   else if (number(W.count) > 0) stored.inTimeMs = Math.max(stored.inTimeMs, number(W.lastMs));
-  if ((number(W.flags) & FLAG.whole) !== 0) stored.lateMs = none;
 }
 
 /**
