@@ -380,7 +380,7 @@ describe('forgetting a tag', () => {
     expect((report?.removed.pending ?? 0) + (report?.removed.kept ?? 0)).toBe(480);
     expect(report?.removed.pending).toBe(core.stats().ledger.targets.cloud?.press?.forgotten);
     expectDelivered(core, place.path);
-  });
+  }, 60_000);
 });
 
 /** @param ms from its opening of the cache on. @returns whether it said before that it is done. */
