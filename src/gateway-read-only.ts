@@ -8,6 +8,7 @@ import {
   type CacheClient,
   type CacheOptions,
   type CacheStats,
+  type DamageNote,
   openCache,
   StandIn,
 } from './cache/index.ts';
@@ -68,13 +69,34 @@ export async function whileReadOnly(
   }
 }
 
-/** At each start: what a person must see although the gateway runs. */
+/** What a person must see although the gateway runs: what was found damaged at this start, and what is found from now on. */
 export function tellStorage(
-  { damage, readOnly }: Pick<CacheStats, 'readOnly'> & Pick<CacheClient, 'damage'>,
-  pipeline: Pick<Pipeline, 'gatewayAlarm'>,
+  { cache, readOnly }: Pick<CacheStats, 'readOnly'> & { readonly cache: Pick<CacheClient, 'damage' | 'onDamage'> },
+  pipeline: Pick<Pipeline, 'gatewayAlarm' | 'activeAlarms'>,
   logger: Pick<Logger, 'error'>,
 ): void {
-  for (const note of damage) logger.error({ code: 'cache.damaged', ...note }, note.text);
-  if (damage.length > 0) pipeline.gatewayAlarm(DAMAGE_ALARM, true, damage.map(({ text }) => text).join('; '));
+  const log = ({ text, ...facts }: DamageNote) => logger.error({ code: 'cache.damaged', ...facts }, text);
+  const alarm = (isWorse: boolean) => pipeline.gatewayAlarm(DAMAGE_ALARM, true, damageText(cache.damage), isWorse);
+  for (const note of cache.damage) log(note);
+  if (cache.damage.length > 0) alarm(true);
+  else if (isSeen(pipeline)) pipeline.gatewayAlarm(DAMAGE_ALARM, false, 'nothing more was found damaged');
+  cache.onDamage((note) => {
+    log(note);
+    alarm(true);
+  });
   if (readOnly === true) pipeline.gatewayAlarm(READ_ONLY_ALARM, true, READ_ONLY_TEXT);
+}
+
+/** It does not pass by itself: it is over at the first start after somebody acknowledged it. */
+function isSeen(pipeline: Pick<Pipeline, 'activeAlarms'>): boolean {
+  return pipeline.activeAlarms().some(({ id, state }) => id === DAMAGE_ALARM && state === 'acknowledged');
+}
+
+/** A card that fails damages many blocks: the newest says what, the others are counted. */
+function damageText(notes: readonly DamageNote[]): string {
+  const others = notes.filter(({ what }) => what !== 'block');
+  const blocks = notes.filter(({ what }) => what === 'block');
+  const last = blocks.at(-1);
+  const before = blocks.length > 1 ? ` (and others before: ${blocks.length - 1} in the log)` : '';
+  return [...others.map(({ text }) => text), ...(last === undefined ? [] : [`${last.text}${before}`])].join('; ');
 }

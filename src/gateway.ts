@@ -114,7 +114,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     });
     started('the pipeline', { stop: () => endPipeline(pipeline) });
     late.pipeline = pipeline;
-    tellStorage({ damage: cache.damage, readOnly }, pipeline, logger);
+    tellStorage({ cache, readOnly }, pipeline, logger);
     const slowable = () => late.ingest?.slowable() ?? [];
     const ladder = await followLadder({ cache, pipeline, uplink, hot, slowable, logger });
     const sources = () => late.ingest?.states() ?? [];

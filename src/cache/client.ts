@@ -11,7 +11,7 @@ import {
   fromFacts,
   type ToWorker,
 } from './protocol.ts';
-import type { DamageNote } from './recover/notes.ts';
+import { type DamageNote, NOTES_KEPT } from './recover/notes.ts';
 import type {
   AckedAnswer,
   Append,
@@ -37,6 +37,7 @@ export class Client implements CacheClient {
   run: Uint8Array = new Uint8Array();
   boot: Uint8Array = new Uint8Array();
   damage: readonly DamageNote[] = [];
+  readonly #damageListeners: ((note: DamageNote) => void)[] = [];
   readonly #worker: Worker;
   readonly #outbox = new Outbox();
   readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
@@ -164,6 +165,9 @@ export class Client implements CacheClient {
   onWindows(listener: (windows: ClosedWindows) => void): void {
     if (this.#listeners.push(listener) === 1) this.#post({ type: 'watchWindows' });
   }
+  onDamage(listener: (note: DamageNote) => void): void {
+    this.#damageListeners.push(listener);
+  }
   onLadder(listener: (state: LadderState) => void): void {
     this.#ladderListeners.push(listener);
   }
@@ -237,6 +241,10 @@ export class Client implements CacheClient {
         break;
       case 'ladder':
         for (const listener of this.#ladderListeners) listener(message.state);
+        break;
+      case 'damage':
+        this.damage = [...this.damage, message.note].slice(-NOTES_KEPT);
+        for (const listener of this.#damageListeners) listener(message.note);
         break;
       case 'result':
         this.#calls.get(message.id)?.resolve(message.value);

@@ -17,7 +17,7 @@ import { RunBook, TagBook, TargetBook } from './books.ts';
 import { restoreWindows } from './checkpoint.ts';
 import { type CommitOptions, Commits } from './commits.ts';
 import { Cutting } from './cutting.ts';
-import { Damage } from './damage.ts';
+import { Damage, type DamageOptions } from './damage.ts';
 import { Flight } from './flight.ts';
 import { Forgetting } from './forget/forgetting.ts';
 import { Gaps } from './gaps.ts';
@@ -57,7 +57,7 @@ import { addAll, type WindowBook } from './windows/book.ts';
 import { WindowRepair } from './windows/repair.ts';
 import type { WindowRows } from './windows/rows.ts';
 
-export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions, KeeperOptions {
+export interface CoreOptions extends RetentionLimits, CommitOptions, RoomOptions, KeeperOptions, DamageOptions {
   readonly windows: readonly number[];
   readonly unsyncedWait: number;
   readonly targets: readonly TargetConfig[];
@@ -113,7 +113,7 @@ export class CacheCore {
     this.#settled = new Settled(store, this.runs, this.#journal);
     const room = new Room(store, options);
     this.#retention = new Retention(store, this.runs, this.targets, room, options, () => this.#acks.flush());
-    this.#damage = new Damage(store, this.targets, this.#gaps);
+    this.#damage = new Damage(store, this.targets, this.#gaps, options);
     const transact: Commits['transact'] = (work) => this.#commits.transact(work);
     this.#repair = new WindowRepair({ store, windows: this.#windows, transact });
     this.#commits = new Commits(

@@ -8,11 +8,11 @@ export function diskError(thrown: unknown): unknown {
   const facts = { sqlite: code };
   // The index of the WAL could not grow: nothing was written yet, and the only common cause is a full disk.
   if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE') {
-    const hint = 'Free space on the disk of cache.path, or lower cache.bytesMax. Readings wait in memory meanwhile.';
+    const hint = 'Free space on the disk of cache.path: a few MB will do to go on.';
     return new SluiceError('cache.full', 'retry', 'the disk of the cache is full', { cause: thrown, hint, facts });
   }
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
-    const hint = 'Move the cache folder aside and start again; `sluice ledger --cache` may still read the old one.';
+    const hint = 'Start the gateway: it sets aside by itself what it cannot use, begins a new file and says so.';
     return new SluiceError('cache.corrupt', 'stop', 'the cache file is damaged', { cause: thrown, hint, facts });
   }
   const hint = 'See the kernel log for errors of the disk. Nothing is acknowledged that may not have reached it.';

@@ -74,6 +74,8 @@ export type FromWorker =
   | { readonly type: 'forgotten'; readonly done: ForgetDone }
   | { readonly type: 'windows'; readonly windows: readonly ClosedWindows[] }
   | { readonly type: 'ladder'; readonly state: LadderState }
+  /** Found while it runs. */
+  | { readonly type: 'damage'; readonly note: DamageNote }
   | { readonly type: 'result'; readonly id: number; readonly value: unknown }
   | { readonly type: 'error'; readonly id: number; readonly error: ErrorFacts }
   /** The last message: nothing will be committed any more. */

@@ -20,7 +20,7 @@ export type { ReadingView } from './types.ts';
 import { type VerifyReport, verifyCache } from './verify.ts';
 import { savedWear, WEAR, type WearStats } from './wear.ts';
 import type { WindowView } from './windows/read.ts';
-import { type Series, type SeriesQuestion, seriesOf, writtenWindows } from './windows/series.ts';
+import { endedWindows, type Series, type SeriesQuestion, seriesOf, writtenWindows } from './windows/series.ts';
 
 export type { VerifyReport } from './verify.ts';
 export type { WindowView } from './windows/read.ts';
@@ -58,7 +58,10 @@ export interface CacheReader {
   after(pattern: string, place: TailPlace): { readings: ReadingView[]; next: TailPlace };
   /** In order of time. @param limit newest first when it cuts. */
   range(tag: string, fromMs: number, toMs: number, limit?: number): ReadingView[];
+  /** As written: those of one reading are not. */
   windows(tag: string, periodMs: number, fromMs: number, toMs: number): WindowView[];
+  /** All that have ended, those of one reading, too; whole ones, between the two times. */
+  endedWindows(tag: string, periodMs: number, fromMs: number, toMs: number): WindowView[];
   /** As many points as fit: readings, else windows of the shortest length that fits, with what is missing counted from raw. */
   series(tag: string, fromMs: number, toMs: number, points: number): Series;
   /** Lengths of the windows that are kept, ms, the shortest first; none before the first was closed. */
@@ -97,6 +100,7 @@ export function readCache(path: string, keys?: () => AtRestKeys): CacheReader {
     after: (pattern, place) => readings.after(pattern, place),
     range: (tag, fromMs, toMs, limit) => readings.range(tag, fromMs, toMs, limit),
     windows: (tag, periodMs, fromMs, toMs) => writtenWindows(question(db, readings, tag, fromMs, toMs), periodMs),
+    endedWindows: (tag, periodMs, fromMs, toMs) => endedWindows(question(db, readings, tag, fromMs, toMs), periodMs),
     series: (tag, fromMs, toMs, points) => seriesOf(question(db, readings, tag, fromMs, toMs), points),
     windowPeriods: () => periodsOf(db),
     pending: () => pendingOf(db),

@@ -134,6 +134,7 @@ export class StandIn implements CacheClient {
     };
   }
   onWindows(): void {}
+  onDamage(): void {}
   onLadder(): void {}
   async close(): Promise<void> {
     this.#timer?.cancel();

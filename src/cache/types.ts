@@ -251,6 +251,8 @@ export interface CacheClient {
   stats(): Promise<CacheStats>;
   /** Called in the main thread after the commit in which windows closed. */
   onWindows(listener: (windows: ClosedWindows) => void): void;
+  /** Called in the main thread when blocks prove damaged while it runs; `damage` has it, too. */
+  onDamage(listener: (note: DamageNote) => void): void;
   /** Called in the main thread after each step of the ladder, up or down; the state as such is in `stats`. */
   onLadder(listener: (state: LadderState) => void): void;
   /** Commits what is there, marks the end as clean. */

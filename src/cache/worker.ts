@@ -61,6 +61,7 @@ class CacheWorker {
       uncommittedBytesMax: config.uncommittedBytesMax,
       onLadder: (state: LadderState) => post({ type: 'ladder', state }),
     };
+    const onDamage = (note: DamageNote) => post({ type: 'damage', note });
     const key = device === undefined ? undefined : parseDeviceKey(device);
     try {
       const makeRoom = () => ladder.ballast.release();
@@ -71,6 +72,7 @@ class CacheWorker {
         const core = new CacheCore(store, {
           ...limits,
           ...ladder,
+          onDamage,
           wear,
           clock: bootClock,
           boot: bootId(),
@@ -209,7 +211,8 @@ function fail(thrown: unknown): void {
   const isStopped = isReadOnly(path);
   if (!isStopped && isSuspicious(thrown)) markSuspect(path);
   if (codeOf(thrown) === 'cache.disk') markUnsynced(path);
-  post({ type: 'failed', error: errorFacts(isStopped ? readOnly(path, thrown) : thrown) });
+  const isSaid = codeOf(thrown) === 'cache.read_only';
+  post({ type: 'failed', error: errorFacts(isStopped && !isSaid ? readOnly(path, thrown) : thrown) });
   port?.close();
 }
 

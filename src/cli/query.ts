@@ -47,6 +47,13 @@ interface WindowLine {
   readonly mean: Cell;
   readonly first: Cell;
   readonly last: Cell;
+  /** The rest only from the local cache. `twa`: weighted by how long each value lasted. */
+  readonly periodMs?: number;
+  readonly stddev?: number;
+  readonly twa?: number;
+  readonly good?: number;
+  /** What of it is an estimate: `time` (twa) or `all`; absent when nothing is. */
+  readonly inexact?: 'time' | 'all';
 }
 
 export async function query(tag: string, options: QueryCommand, output: Output): Promise<ExitCode> {
@@ -153,7 +160,7 @@ async function windowsOf(
   try {
     refuseUnknown(periodMs, [...(config?.cache.windows ?? []), ...cache.windowPeriods()]);
     return cache
-      .windows(tag, periodMs, span.fromMs, span.toMs)
+      .endedWindows(tag, periodMs, span.fromMs, span.toMs)
       .map(windowLine)
       .slice(-(options.limit ?? LIMIT));
   } finally {
@@ -176,8 +183,10 @@ function period(ms: number): string {
   return `${ms / unitMs}${unit}`;
 }
 
-function windowLine({ startMs, count, min, max, mean, first, last }: WindowView): WindowLine {
-  return { startMs, count, min, max, mean, first, last };
+function windowLine(window: WindowView): WindowLine {
+  const { startMs, periodMs, count, min, max, mean, first, last, deviation, timeWeightedMean, good, inexact } = window;
+  const more = { periodMs, stddev: deviation, twa: timeWeightedMean, good };
+  return { startMs, count, min, max, mean, first, last, ...more, ...(inexact === undefined ? {} : { inexact }) };
 }
 
 async function askCloud(options: QueryCommand, path: string, asked: Record<string, string>): Promise<unknown> {
@@ -221,15 +230,20 @@ function quality({ status, reason }: Pick<Line, 'status' | 'reason'>): string {
 
 /** An empty answer is a finding: a script that asks for data wants to know. */
 function nothing(tag: string, options: QueryCommand, output: Output): ExitCode {
-  output.problem(`nothing of ${tag} in that time; ${elsewhere(tag, options)}`);
+  const what = options.window === undefined ? 'nothing' : `no window of ${period(options.window)}`;
+  output.problem(
+    `${what} of ${tag} ${options.window === undefined ? '' : 'ended '}in that time; ${elsewhere(tag, options)}`,
+  );
   return Exit.finding;
 }
 
 function elsewhere(tag: string, options: QueryCommand): string {
+  const there =
+    options.window === undefined ? 'sluice tail shows what comes in' : 'without --window you get its readings';
   if (options.url !== undefined) return `${options.url}/v1/latest shows the tags there are`;
   const { cache } = openLocalCache(options);
   try {
-    return otherTags(tag, cache) ?? 'sluice tail shows what comes in';
+    return otherTags(tag, cache) ?? there;
   } finally {
     cache.close();
   }

@@ -1,7 +1,7 @@
 /** The lines of `sluice status` about the disk: how full, what is done about it, what is written to it. */
 import type { PendingView, WearStats } from '../cache/index.ts';
 import type { CacheStats, LadderState } from '../cache/types.ts';
-import { ladderAction, ladderCause } from '../pipeline/index.ts';
+import { ladderAction, ladderCause, ladderRemedy } from '../pipeline/index.ts';
 import { bytes, type Output, span } from './output.ts';
 
 const YEARS_SHOWN_MAX = 100;
@@ -15,7 +15,8 @@ export function printStorage(cache: CacheStats, pending: readonly PendingView[],
   output.line(`storage    level ${ladder.level} of 5: ${share}`);
   if (ladder.level > 0) {
     if (ladder.cause !== 'disk') output.line(`           ${ladderCause(ladder)}`);
-    output.line(`           → ${ladderAction(ladder.level)}`);
+    output.line(`           what is done: ${ladderAction(ladder.level)}`);
+    output.line(`           → ${ladderRemedy(ladder)}`);
   }
   if (writeBudget?.isStretched === true) {
     const budget = bytes(writeBudget.bytesADay);
@@ -32,7 +33,11 @@ export function printLadder(ladder: LadderState, output: Output): void {
 export function printWear(wear: WearStats, output: Output): void {
   const { perDay, perReading, observedMs, endurance, isAssumed, years } = wear;
   if (perDay === undefined) {
-    output.line('wear       unknown: this system does not count, or not for a minute yet');
+    const isSoon = observedMs > 0 && observedMs < 120_000;
+    const why = isSoon
+      ? 'known after a minute of running'
+      : 'unknown: no count of written bytes on this system, or none yet';
+    output.line(`wear       ${why}`);
     return;
   }
   const each = perReading === undefined ? '' : `, ${perReading.toFixed(0)} B a reading`;

@@ -53,7 +53,8 @@ export async function status(options: StatusCommand, output: Output): Promise<Ex
       rejected: sources.reduce((sum, { rejected }) => sum + rejected, 0),
       tags: cache.tags().length,
       pending: cache.pending(),
-      alarms: cache.alarms(),
+      // On a read-only disk only the gateway knows.
+      alarms: live?.cache.readOnly === true ? live.alarms : cache.alarms(),
       ladder: live?.cache.ladder ?? cache.ladder(),
       wear: live?.cache.wear ?? cache.wear(config?.cache.endurance),
       runs: cache.runs(),
@@ -68,16 +69,18 @@ export async function status(options: StatusCommand, output: Output): Promise<Ex
 
 function isWell({ holder, live, alarms }: Report): boolean {
   const sourcesUp = live?.sources.every(({ state }) => state === 'up') ?? true;
-  return holder !== undefined && sourcesUp && alarms.length === 0 && (live?.uplink?.holds.length ?? 0) === 0;
+  return (holder ?? live) !== undefined && sourcesUp && alarms.length === 0 && (live?.uplink?.holds.length ?? 0) === 0;
 }
 
+/** @param holder of the lock: on a file system that was read-only from the start there is none, and a gateway runs all the same. */
 async function askGateway(
   config: Config | undefined,
   holder: CacheHolder | undefined,
 ): Promise<{ live?: GatewayStatus; silent?: string }> {
-  if (holder === undefined) return {};
   if (config?.http === undefined)
-    return { silent: 'not asked how it is now: that needs http: in its configuration, and -c' };
+    return holder === undefined
+      ? {}
+      : { silent: 'was not asked how it is now: that needs http: in its configuration, and -c' };
   const { listen, token } = config.http;
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   try {
@@ -88,24 +91,28 @@ async function askGateway(
     });
     const text = await body.text();
     if (statusCode !== 200) return { silent: `answered ${statusCode} when asked` };
-    return { live: JSON.parse(text) as GatewayStatus };
+    const live = JSON.parse(text) as GatewayStatus;
+    // Without a lock it may be somebody else who answers there.
+    return holder === undefined && live.gateway !== config.gateway.id ? {} : { live };
   } catch {
-    return { silent: `runs, but does not answer on ${host}:${listen.port}` };
+    if (holder === undefined) return {};
+    return { silent: `runs, but does not answer on ${host}:${listen.port}: it starts, ends or hangs. Its log tells` };
   }
 }
 
 function print(report: Report, output: Output): void {
   const { live, holder } = report;
   const nowMs = systemClock.wallMs();
-  if (holder === undefined) output.line(`The gateway is NOT RUNNING. What follows is what ${report.cache} holds.`);
+  if (holder === undefined && live === undefined)
+    output.line(`The gateway is NOT RUNNING. What follows is what ${report.cache} holds.`);
   else {
     const name = live === undefined ? 'The gateway' : `Gateway ${live.gateway} (${live.version})`;
     const since = live === undefined ? '' : `, up for ${span(nowMs - live.startedMs)}`;
-    output.line(`${name} runs as process ${holder.pid ?? '?'}${since}.`);
+    output.line(`${name} runs as process ${live?.pid ?? holder?.pid ?? '?'}${since}.`);
     if (report.silent !== undefined) output.line(`It ${report.silent}.`);
   }
   const lastRun = report.runs.at(-1);
-  if (holder === undefined && lastRun !== undefined && !lastRun.clean) {
+  if (holder === undefined && live === undefined && lastRun !== undefined && !lastRun.clean) {
     output.line('It did not end in order: up to one commit interval of polled readings may be missing.');
   }
   output.line();
@@ -113,7 +120,7 @@ function print(report: Report, output: Output): void {
   output.line(
     `accepted   ${count(report.accepted)} readings of ${count(report.tags)} tags; ${count(report.rejected)} rejected`,
   );
-  printPending(report.pending, nowMs, output);
+  printPending(report, nowMs, output);
   if (live !== undefined) printStorage(live.cache, report.pending, nowMs, output);
   else if (report.ladder !== undefined) printLadder(report.ladder, output);
   if (report.wear !== undefined) printWear(report.wear, output);
@@ -133,8 +140,9 @@ function printSources({ sources }: GatewayStatus, nowMs: number, output: Output)
   output.line();
 }
 
-function printPending(pending: readonly PendingView[], nowMs: number, output: Output): void {
-  if (pending.length === 0) output.line('pending    nothing: all is delivered, or there is no uplink');
+function printPending({ pending, live }: Report, nowMs: number, output: Output): void {
+  if (pending.length === 0)
+    output.line(`pending    nothing: all is delivered${live?.uplink === undefined ? ', or there is no uplink' : ''}`);
   for (const { target, class: name, rows, bytes: size, oldestMs } of pending) {
     output.line(
       `pending    ${count(rows)} ${name} rows to ${target}, ${bytes(size)}, the oldest ${span(nowMs - oldestMs)} old`,

@@ -85,11 +85,13 @@ function windowFields(window: WindowView, type: ValueType | undefined): object {
     to: isoTime(startMs + periodMs),
     n: count,
     mean: number(window.mean),
+    twa: number(window.timeWeightedMean),
     stddev: number(window.deviation),
     min: measured(window.min),
     max: measured(window.max),
     first: measured(window.first),
     last: measured(window.last),
     good: number(good),
+    ...(window.inexact === undefined ? {} : { inexact: window.inexact }),
   };
 }

@@ -43,6 +43,8 @@ function windowOf(windows: ClosedWindows, row: number, type: ValueType | undefin
     to: isoTime((windows.startMs[row] ?? 0) + windows.periodMs),
     n: count,
     mean: finite(windows.mean[row]),
+    // By how long each value lasted.
+    twa: finite(windows.timeWeightedMean[row]),
     // n − 1 in the denominator, as in the stored windows.
     stddev: count > 1 ? finite(Math.sqrt(m2 / (count - 1))) : null,
     min: measured(windows.min[row]),

@@ -48,6 +48,20 @@ export function ladderCause({ cause, disk, memory, age }: LadderState): string {
   }
 }
 
+/** What a person can do about it. */
+export function ladderRemedy({ cause }: Pick<LadderState, 'cause'>): string {
+  switch (cause) {
+    case 'full':
+    case 'free_disk':
+      return 'free space on the disk of cache.path: du -x says what takes it';
+    case 'memory':
+      return 'read less often, or use a faster disk; dmesg tells of a card that fails';
+    case 'disk':
+    case 'age':
+      return 'bring the uplink back, see below; or raise the limit (cache.bytesMax, cache.ageMax) in time';
+  }
+}
+
 function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }

@@ -5,15 +5,7 @@
 import { Background } from '../cache/background.ts';
 import type { CacheCore } from '../cache/core.ts';
 import { bytesOf, isUrgent, Outbox } from '../cache/outbox.ts';
-import type {
-  Append,
-  CacheClient,
-  CacheTag,
-  ClosedWindows,
-  CutRequest,
-  HotState,
-  LadderState,
-} from '../cache/types.ts';
+import type { Append, CacheClient, CacheTag, CutRequest, HotState, LadderState } from '../cache/types.ts';
 import { Uncommitted } from '../cache/uncommitted.ts';
 import { asError, isSluiceError, SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
@@ -131,7 +123,8 @@ export class LocalCache implements CacheClient {
   setRecipient(target: string, keys: CloudPublic): void {
     this.#call((core) => core.setRecipient(target, keys)).catch(() => {});
   }
-  onWindows(_listener: (windows: ClosedWindows) => void): void {}
+  onWindows(): void {}
+  onDamage(): void {}
   onLadder(listener: (state: LadderState) => void): void {
     this.#ladderListeners.push(listener);
   }

@@ -1,5 +1,6 @@
 /** `npm run simulate -- [--seeds N] [--first N] [--seed N] [--steps N] [--from N] [--verbose]` */
 import { parseArgs } from 'node:util';
+import { asError, describe } from '../errors.ts';
 import { STEPS, simulate, type Verdict } from './simulate.ts';
 
 const { values } = parseArgs({
@@ -15,10 +16,27 @@ const { values } = parseArgs({
   },
 });
 
-const steps = Number(values.steps);
-const from = Number(values.from);
-const [first, seeds] =
-  values.seed === undefined ? [Number(values.first), Number(values.seeds)] : [Number(values.seed), 1];
+const steps = whole('steps');
+const from = whole('from');
+const [first, seeds] = values.seed === undefined ? [whole('first'), whole('seeds')] : [whole('seed'), 1];
+
+/** A mistyped number must not pass as a night without a failure. */
+function whole(name: 'seeds' | 'first' | 'seed' | 'steps' | 'from'): number {
+  const text = values[name] ?? '';
+  if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
+  process.stderr.write(`--${name} takes a whole number, not ${text}\n`);
+  process.exit(2);
+}
+
+/** What throws is told with its seed, and the others are told all the same. */
+async function told(seed: number): Promise<Verdict> {
+  try {
+    return await simulate(seed, { steps, from, verbose: values.verbose });
+  } catch (thrown) {
+    const problems = [asError(thrown).stack ?? describe(thrown)];
+    return { seed, problems, hash: '', events: 0, readings: 0, simulatedMs: 0, lastEvents: [] };
+  }
+}
 
 function report({ seed, problems, lastEvents }: Verdict): void {
   process.stdout.write(`\nseed ${seed} fails:\n`);
@@ -33,7 +51,7 @@ let readings = 0;
 let events = 0;
 let simulatedMs = 0;
 for (let seed = first; seed < first + seeds; seed++) {
-  const verdict = await simulate(seed, { steps, from, verbose: values.verbose });
+  const verdict = await told(seed);
   readings += verdict.readings;
   events += verdict.events;
   simulatedMs += verdict.simulatedMs;

@@ -185,6 +185,12 @@ describe('query', () => {
     const { code, facts } = await sluiceJson(...ask('plc/flow', '--window', '1min'));
     expect(code).toBe(0);
     expect((facts as unknown[])[0]).toMatchObject({ startMs, count: 120, min: 0, max: 60, first: 0, last: 60 });
+    // A value every half second: 0, 1, 1, 2, 2, … 60.
+    const values = Array.from({ length: 120 }, (_, i) => Math.ceil(i / 2));
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const stddev = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 119);
+    expect((facts as { stddev: number }[])[0]?.stddev).toBeCloseTo(stddev, 9);
+    expect((facts as unknown[])[0]).toMatchObject({ periodMs: 60_000, twa: expect.closeTo(mean, 9), good: 1 });
     const text = await sluice(...ask('plc/flow', '--window', '1min', '--limit', '1'));
     expect(text.code).toBe(0);
     expect(text.out).toMatch(/^from +n +min +mean +max +first +last\n\S+Z +120 /);
@@ -213,7 +219,22 @@ describe('query', () => {
     await close();
     const file = place.file('sluice.yaml', gatewayConfig('./cache'));
     const { code, problems } = await sluice('query', 'plc/flow', '-c', file, '--window', '1h', '--from', '1s');
-    expect({ code, problems }).toEqual({ code: 1, problems: expect.stringMatching(/nothing of plc\/flow/) });
+    expect({ code, problems }).toEqual({
+      code: 1,
+      problems: expect.stringMatching(/^no window of 1h of plc\/flow ended/),
+    });
+  });
+
+  test('gives windows of one reading, which are not stored', async () => {
+    const builder = new ChunkBuilder();
+    for (let minute = 0; minute < 4; minute++) builder.push(2, startMs + minute * 60_000, 10 + minute, 0);
+    cache?.registerTag(tag(2, 'plc/rare'));
+    cache?.append({ chunk: builder.take() });
+    await cache?.committed();
+    await close();
+    const { facts } = await sluiceJson(...ask('plc/rare', '--window', '1min'));
+    expect(facts).toMatchObject([0, 1, 2, 3].map((i) => ({ startMs: startMs + i * 60_000, count: 1, first: 10 + i })));
+    expect(await sluice(...ask('plc/state', '--window', '1min'))).toMatchObject({ code: 1 });
   });
 
   test.each([

@@ -46,8 +46,12 @@ test('the level of the ladder, what waits and since when, why, and what is done'
   );
   const third = storage({ level: 3, disk: 0.83 });
   expect(third).toMatch(/level 3 of 5: 83 % of 1\.0 GB waits for the cloud, the oldest 3 h 0 min/);
-  expect(third).toMatch(/→ the oldest low-priority readings become averages of a minute/);
-  expect(storage({ level: 5, cause: 'full', disk: 0.3 })).toMatch(/no room on the disk\n +→ no readings are taken/);
+  expect(third).toMatch(
+    /done: the oldest low-priority readings become averages of a minute.*\n +→ bring the uplink back/,
+  );
+  expect(storage({ level: 5, cause: 'full', disk: 0.3 })).toMatch(
+    /no room on the disk\n +what is done: no readings are taken.*\n +→ free space on the disk/,
+  );
   const spent = { writeBudget: { bytesADay: 20 * GB, leftBytes: 0, isStretched: true } };
   expect(storage({}, spent)).toMatch(/write budget of 20\.0 GB is used up: hurried commits are 250 ms apart/);
 });

@@ -7,6 +7,7 @@ import type { GatewayStatus } from '../../src/gateway.ts';
 import { sleep, systemClock } from '../../src/runtime/clock.ts';
 import { Disk, noDisks } from '../cache/disk.ts';
 import { folder } from '../cache/rig.ts';
+import { sluice } from '../cli/rig.ts';
 import { freePort } from '../peers/modbus-ports.ts';
 import { Whole } from './rig.ts';
 
@@ -86,7 +87,15 @@ withDisk(
     expect(disk.remountReadOnly()).toBe(true);
     await rig.startGateway();
     await until(rig, 'a start without a disk', (status) => alarmed(status) && (plant(status)?.rejected ?? 0) > 10);
+    // There is no lock to be seen on such a disk.
+    const said = await sluice('status', '-c', join(rig.path, 'sluice.yaml'));
+    expect(said).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/runs as process \d+(?:.|\n)*storage\/read_only/),
+    });
     await rig.stopGateway();
+    const dead = await sluice('status', '-c', join(rig.path, 'sluice.yaml'));
+    expect(dead).toMatchObject({ code: 1, out: expect.stringMatching(/NOT RUNNING/) });
   },
   120_000,
 );

@@ -4,8 +4,8 @@ import type { BlockStore } from '../store.ts';
 
 export interface DamageNote {
   readonly atMs: number;
-  /** The log, the whole file, or only the account of readings in it. */
-  readonly what: 'log' | 'file' | 'ledger';
+  /** The log, the whole file, only the account of readings in it, or some blocks of readings. */
+  readonly what: 'log' | 'file' | 'ledger' | 'block';
   /** A sentence for a person. */
   readonly text: string;
   /** Commits that are gone, at most; undefined where nobody can say. */
@@ -18,7 +18,7 @@ export interface DamageNote {
 
 const KEY = 'damage';
 /** The newest; each is told once in the log and in an alarm anyway. */
-const NOTES_KEPT = 8;
+export const NOTES_KEPT = 8;
 
 export function readNotes(store: Pick<BlockStore, 'meta'>): readonly DamageNote[] {
   return parseNotes(store.meta(KEY));

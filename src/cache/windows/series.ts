@@ -64,17 +64,32 @@ export function seriesOf(question: SeriesQuestion, points: number): Series {
 export function writtenWindows(question: SeriesQuestion, periodMs: number): WindowView[] {
   const { db, numbers, fromMs, toMs } = question;
   const found = readNumbers(db, numbers, periodMs, fromMs, toMs);
-  const [{ newest }] = all<{ newest: number | null }>(
-    db,
-    'SELECT max(last_ms) AS newest FROM journal WHERE class >= 3',
-  ) as [{ newest: number | null }]; // an aggregate has one row
-  const closedMs = Math.floor(Math.min(newest ?? 0, toMs) / periodMs) * periodMs;
+  const closedMs = Math.floor(Math.min(newestOf(db), toMs) / periodMs) * periodMs;
   const lastMs = Math.max(...found.keys(), Number.NEGATIVE_INFINITY) + periodMs;
   const start = Math.max(lastMs, Math.floor((closedMs - periodMs - UNWRITTEN_MS_MAX) / periodMs) * periodMs, fromMs);
   const fresh = new Map<number, Float64Array>();
   if (closedMs > start) addMissing(question, fresh, periodMs, Math.ceil(start / periodMs) * periodMs, closedMs);
   for (const [at, window] of fresh) if ((window[W.total] ?? 0) > 1) found.set(at, window);
   return joined(found, periodMs, periodMs);
+}
+
+/**
+ * All windows of one length that have ended, for who asks for that length: also those that are not written because they hold
+ * one reading.
+ */
+export function endedWindows(question: SeriesQuestion, periodMs: number): WindowView[] {
+  const { db, numbers, fromMs, toMs, periods } = question;
+  if (periods.length === 0) return []; // texts
+  const start = Math.ceil(fromMs / periodMs) * periodMs;
+  const end = Math.floor(Math.min(newestOf(db), toMs) / periodMs) * periodMs;
+  const found = readNumbers(db, numbers, periodMs, start, end);
+  addMissing(question, found, periodMs, start, end);
+  return joined(found, periodMs, periodMs);
+}
+
+function newestOf(db: Database): number {
+  const [row] = all<{ newest: number | null }>(db, 'SELECT max(last_ms) AS newest FROM journal WHERE class >= 3');
+  return row?.newest ?? 0;
 }
 
 /** Whether windows tell of a time that raw no longer does. */
