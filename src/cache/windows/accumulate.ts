@@ -17,10 +17,11 @@ import type { SortedRows } from '../../wire/sort.ts';
 import { asNumbers } from './integers.ts';
 import { LateParts } from './late.ts';
 import { WindowRows } from './rows.ts';
+import { foldRun } from './run.ts';
 import { NO_SCALE, settleWindow } from './scale.ts';
 import type { AccumulatorState, WindowSource } from './source.ts';
 import { BAD, HOLD_MS_MAX, LATE_IN_A_ROW_MAX, R, TagTimes } from './tag-times.ts';
-import { clearWindow, FLAG, foldBad, foldValue, mergeChild, W, WINDOW_NUMBERS } from './window.ts';
+import { clearWindow, FLAG, foldBad, foldValue, mergeChild, moreWindows, W, WINDOW_NUMBERS } from './window.ts';
 
 /** For readings that are in order but slow to come: polls of slow devices, batches from brokers. */
 const CLOSE_AFTER_MS = 2000;
@@ -70,6 +71,8 @@ export class WindowAccumulator {
     const running = times.running;
     const r = times.at(tag);
     for (let i = start; i < end; i++) {
+      i = foldRun(base, at, running, r, rows, value, order, i, end, (base[at + W.start] as number) + this.#base);
+      if (i >= end) break;
       const row = order[i] as number;
       const time = timeMs[row] as number;
       const q = (quality[row] as number) & ~THINNED;
@@ -237,7 +240,7 @@ export class WindowAccumulator {
     this.#late.moveTo(this.#closed);
     const taken = this.#closed.filter(({ length }) => length > 0);
     if (taken.length > 0)
-      this.#closed = this.#closed.map((rows) => (rows.length > 0 ? new WindowRows(rows.periodMs) : rows));
+      this.#closed = this.#closed.map((rows) => (rows.length > 0 ? new WindowRows(rows.periodMs, rows.length) : rows));
     return taken;
   }
 
@@ -287,12 +290,7 @@ export class WindowAccumulator {
     this.#tags = Math.max(this.#tags, tags);
     if (tags <= this.#capacity) return;
     const capacity = Math.max(tags, this.#capacity * 2, 64);
-    this.#levels = this.#levels.map((old) => {
-      const next = new Float64Array(capacity * WINDOW_NUMBERS);
-      next.set(old);
-      for (let tag = this.#capacity; tag < capacity; tag++) next[tag * WINDOW_NUMBERS + W.start] = Number.NaN;
-      return next;
-    });
+    this.#levels = this.#levels.map((old) => moreWindows(old, this.#capacity, capacity));
     this.#times.grow(this.#capacity, capacity, NO_SCALE);
     this.#capacity = capacity;
   }

@@ -19,6 +19,8 @@ import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
 const WRITE_AFTER_MS = 60_000;
 /** Of one length. At full speed a commit closes as many. */
 const ROWS_WAITING_MAX = 10_000;
+/** Room that stays for the next: 2.4 MB at most. */
+const ROWS_KEPT_MAX = 16_384;
 
 export type NewWindows = Omit<WindowBlock, 'id'>;
 
@@ -65,11 +67,10 @@ export class WindowBook {
       const waiting = this.#waiting[this.periods.indexOf(rows.periodMs)];
       if (waiting === undefined) continue;
       this.#sinceMs ??= nowMs;
-      for (let row = 0; row < rows.length; row++) {
-        const at = row * WINDOW_NUMBERS;
-        const flags = rows.numbers[at + W.flags] as number; // in bounds
-        waiting.push(rows.tag[row] as number, rows.numbers, at);
-        if ((flags & FLAG.part) !== 0) hasParts = true;
+      waiting.pushAll(rows);
+      for (let row = 0; row < rows.length && !hasParts; row++) {
+        const flags = rows.numbers[row * WINDOW_NUMBERS + W.flags] as number; // in bounds
+        hasParts = (flags & FLAG.part) !== 0;
       }
       this.repairs.note(rows, nowMs);
     }
@@ -82,7 +83,7 @@ export class WindowBook {
   }
 
   written(): void {
-    this.#waiting = this.#waiting.map((rows) => (rows.length > 0 ? new WindowRows(rows.periodMs) : rows));
+    for (const rows of this.#waiting) rows.clear(ROWS_KEPT_MAX);
     this.#sinceMs = undefined;
   }
 

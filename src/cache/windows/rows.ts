@@ -7,21 +7,32 @@ export class WindowRows {
   readonly periodMs: number;
   length = 0;
   /** Numbers of tags on disk (not registry indexes). */
-  tag = new Uint32Array(FIRST_CAPACITY);
+  tag: Uint32Array;
   /** `WINDOW_NUMBERS` a row. */
-  numbers = new Float64Array(FIRST_CAPACITY * WINDOW_NUMBERS);
+  numbers: Float64Array;
 
-  constructor(periodMs: number) {
+  /** @param capacity rows that are expected; more find room as well. */
+  constructor(periodMs: number, capacity = FIRST_CAPACITY) {
     this.periodMs = periodMs;
+    this.tag = new Uint32Array(capacity);
+    this.numbers = new Float64Array(capacity * WINDOW_NUMBERS);
   }
 
   /** @param from position in `w` of a window whose area and covered time are its own already. */
   push(tag: number, w: Float64Array, from: number): void {
-    if (this.length === this.tag.length) this.#grow();
+    this.#makeRoom(this.length + 1);
+    const { numbers } = this;
     this.tag[this.length] = tag;
     const to = this.length * WINDOW_NUMBERS;
-    for (let i = 0; i < WINDOW_NUMBERS; i++) this.numbers[to + i] = w[from + i] as number; // in bounds
+    for (let i = 0; i < WINDOW_NUMBERS; i++) numbers[to + i] = w[from + i] as number; // in bounds
     this.length++;
+  }
+
+  pushAll({ length, tag, numbers }: WindowRows): void {
+    this.#makeRoom(this.length + length);
+    this.tag.set(tag.subarray(0, length), this.length);
+    this.numbers.set(numbers.subarray(0, length * WINDOW_NUMBERS), this.length * WINDOW_NUMBERS);
+    this.length += length;
   }
 
   /** Room for so many rows, which are then there. */
@@ -29,6 +40,12 @@ export class WindowRows {
     this.length = length;
     this.tag = new Uint32Array(length);
     this.numbers = new Float64Array(length * WINDOW_NUMBERS);
+  }
+
+  /** @param keptMax rows whose room stays; what has more is made anew. */
+  clear(keptMax: number): void {
+    if (this.tag.length > keptMax) this.reserve(FIRST_CAPACITY);
+    this.length = 0;
   }
 
   without(tags: ReadonlySet<number>): WindowRows {
@@ -52,9 +69,11 @@ export class WindowRows {
     return { fromMs, toMs };
   }
 
-  #grow(): void {
-    const tag = new Uint32Array(this.length * 2);
-    const numbers = new Float64Array(this.length * 2 * WINDOW_NUMBERS);
+  #makeRoom(length: number): void {
+    if (length <= this.tag.length) return;
+    const capacity = Math.max(length, this.tag.length * 2);
+    const tag = new Uint32Array(capacity);
+    const numbers = new Float64Array(capacity * WINDOW_NUMBERS);
     tag.set(this.tag);
     numbers.set(this.numbers);
     this.tag = tag;

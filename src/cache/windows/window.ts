@@ -49,7 +49,7 @@ export const FLAGS_MASK = 15;
 
 const TWO_POW_32 = 0x1_0000_0000;
 /** Beyond it the lower half of the sum is carried over; both halves stay exact. */
-const SUM_LOW_MAX = 2 ** 52;
+export const SUM_LOW_MAX = 2 ** 52;
 
 export function clearWindow(w: Float64Array, at: number, startMs: number): void {
   // A loop: `fill` costs more than it saves on so few.
@@ -185,4 +185,12 @@ export function emptyWindow(startMs: number): Float64Array<ArrayBuffer> {
   const window = new Float64Array(WINDOW_NUMBERS);
   clearWindow(window, 0, startMs);
   return window;
+}
+
+/** None of those that are added is open. */
+export function moreWindows(old: Float64Array, from: number, capacity: number): Float64Array {
+  const next = new Float64Array(capacity * WINDOW_NUMBERS);
+  next.set(old);
+  for (let tag = from; tag < capacity; tag++) next[tag * WINDOW_NUMBERS + W.start] = Number.NaN;
+  return next;
 }
