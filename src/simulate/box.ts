@@ -129,9 +129,14 @@ export class Box {
       world.log(`${name} ends: ${describe(error)}`);
       this.#died(name, clock);
     };
+    const onDefect = (error: Error) => {
+      // What was killed throws at every turn.
+      if (clock.alive && !(error instanceof Crash)) world.problem(`${name} has a defect: ${error.stack}`);
+    };
     const onMarked = () => this.parts.onMarked(this);
     const { commitIntervalMs, uncommittedBytesMax } = settings;
-    const cache = new LocalCache({ core, clock, random, commitIntervalMs, uncommittedBytesMax, onFailed, onMarked });
+    const told = { onDefect, onFailed, onMarked };
+    const cache = new LocalCache({ core, clock, random, commitIntervalMs, uncommittedBytesMax, ...told });
     late.cache = cache;
     const hot = new HotTable(clock, { ttlMs: 1000 });
     const registry = new TagRegistry(1000, (tag) => {

@@ -7,7 +7,7 @@ import type { CacheCore } from '../cache/core.ts';
 import { bytesOf, isUrgent, Outbox } from '../cache/outbox.ts';
 import type { Append, CacheClient, CacheTag, CutRequest, HotState, LadderState } from '../cache/types.ts';
 import { Uncommitted } from '../cache/uncommitted.ts';
-import { asError, isSluiceError, SluiceError } from '../errors.ts';
+import { asError, codeOf, isSluiceError, SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import type { CloudPublic } from '../wire/keys.ts';
 import type { Random } from './random.ts';
@@ -22,6 +22,8 @@ export interface LocalCacheOptions {
   readonly random: Random;
   readonly commitIntervalMs: number;
   readonly uncommittedBytesMax: number;
+  /** What no disk explains. The process starts again, and all may look well in the end. */
+  readonly onDefect: (error: Error) => void;
   /** The disk failed: the process must end. */
   readonly onFailed: (error: Error) => void;
   /** Something was marked as delivered. */
@@ -191,6 +193,7 @@ export class LocalCache implements CacheClient {
           answer(() => resolve(value));
         } catch (thrown) {
           answer(() => reject(asError(thrown)));
+          if (!isSluiceError(thrown)) this.#options.onDefect(asError(thrown));
           if (isSluiceError(thrown) && STOPPING.has(thrown.code)) throw thrown;
         }
       });
@@ -264,6 +267,7 @@ export class LocalCache implements CacheClient {
   #end(error: Error): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
+    if (codeOf(error) !== 'cache.disk') this.#options.onDefect(error);
     this.#background.stop();
     this.#fromWorker.send(() => {
       this.#uncommitted.fail(error);
