@@ -27,7 +27,7 @@ export class Publisher {
 
   /** Resolves when all are acknowledged. */
   publish(count: number): Promise<void> {
-    this.#load.begin(count);
+    this.#load.begin();
     this.#left = count;
     return new Promise((resolve) => {
       this.#done = resolve;
