@@ -3,11 +3,16 @@
  * are monotonic.
  *
  * A daily job runs once for each local date, at the first minute not before its time. That holds when the clocks change
- * (02:30 does not exist, or comes twice), after a suspend, and when the clock is set: node-cron wakes us every minute and
- * this decides. A job is not made up for at start, nor while the clock is not set.
+ * (02:30 does not exist, or comes twice), after a suspend, and when the clock is set: a monotonic timer wakes us every
+ * minute and this decides. A job is not made up for at start, nor while the clock is not set.
+ *
+ * Not a cron library's work: those we tried visit every minute that the wall clock passed over, one after the other, and
+ * a box without a battery-backed clock goes from 1970 to today in one step: 29 million minutes in which nothing is polled.
+ * Set back, they sleep until the old time has come again.
  */
-import { type ScheduledTask, schedule } from 'node-cron';
-import type { Clock } from './clock.ts';
+import type { Clock, Timer } from './clock.ts';
+
+const LOOK_EVERY_MS = 60_000;
 
 /** Dates remembered as done: a clock that is set back and forth by days must not repeat a job. */
 const DATES_KEPT_MAX = 32;
@@ -25,8 +30,6 @@ export interface Calendar {
    * @param run gets the local date, `2026-03-29`. What it throws is the caller's to log: it must not throw.
    */
   daily(at: string, run: (date: string) => void): void;
-  /** Looks at the clock now; node-cron calls it every minute. */
-  check(): void;
   stop(): void;
 }
 
@@ -47,7 +50,12 @@ export function startCalendar(clock: Clock, timeZone?: string): Calendar {
     const { date, minute } = now();
     for (const job of jobs) checkJob(job, date, minute);
   };
-  let task: ScheduledTask | undefined = schedule('* * * * *', check);
+  let timer: Timer | undefined;
+  const look = () => {
+    timer = clock.after(LOOK_EVERY_MS, look);
+    check();
+  };
+  timer = clock.after(LOOK_EVERY_MS, look);
   return {
     daily(at, run) {
       const minute = minuteOf(at);
@@ -55,10 +63,8 @@ export function startCalendar(clock: Clock, timeZone?: string): Calendar {
       jobs.push({ minute, run, done: new Set(), started: false });
       check();
     },
-    check,
     stop() {
-      void task?.destroy();
-      task = undefined;
+      timer?.cancel();
     },
   };
 }

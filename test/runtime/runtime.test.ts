@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { startCalendar } from '../../src/runtime/calendar.ts';
-import { ManualClock } from '../../src/runtime/clock.ts';
+import { type Clock, ManualClock } from '../../src/runtime/clock.ts';
 import { readCredential, readSecretFile } from '../../src/runtime/credentials.ts';
 import { HIDDEN, hider, openLog } from '../../src/runtime/log.ts';
 import { Metrics } from '../../src/runtime/metrics.ts';
@@ -111,7 +111,6 @@ describe('calendar', () => {
     for (let minute = 0; minute < hours * 60; minute++) {
       clock.advance(60_000);
       disturb(clock, minute);
-      calendar.check();
     }
     calendar.stop();
     return ran;
@@ -130,8 +129,32 @@ describe('calendar', () => {
   test('does not make up at start for what is past, and does after a suspend', () => {
     expect(runs('02:30', '2026-06-01T12:00:00Z', 2)).toEqual([]);
     expect(runs('02:30', '2026-06-01T12:00:00Z', 2, (clock, minute) => minute === 5 && clock.step(86_400_000))).toEqual(
-      ['2026-06-02 12:06Z'],
+      ['2026-06-02 12:07Z'],
     );
+  });
+
+  test('looks once after a step from 1970 to today, not at each minute between, and goes on after one back', () => {
+    const years = 56 * 365 * 86_400_000;
+    let looks = 0;
+    const clock = new ManualClock(Date.parse('1970-06-01T00:00:00Z'));
+    const counted: Clock = {
+      wallMs: () => {
+        looks++;
+        return clock.wallMs();
+      },
+      monoMs: () => clock.monoMs(),
+      synced: () => true,
+      after: (delayMs, callback) => clock.after(delayMs, callback),
+    };
+    calendar = startCalendar(counted, 'Europe/Berlin');
+    const ran: string[] = [];
+    calendar.daily('02:30', (date) => ran.push(date));
+    clock.step(years);
+    clock.advance(3 * 60_000);
+    clock.step(-years);
+    clock.advance(120 * 60_000);
+    expect(looks).toBe(1 + 3 + 120);
+    expect(ran).toEqual(['1970-06-01']);
   });
 
   test('runs nothing while the clock is not set, nothing twice when it is set back', () => {
