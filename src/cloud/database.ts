@@ -8,6 +8,7 @@
  * - `block`, `directory`, `latest`, `boot`, `aggregate`: the readings (see tier-embedded.ts).
  * - `record`: control, alarm and aggregate rows as they came.
  * - `alarm_state`, `cloud_alarm`: alarms of the gateways, and those the cloud raises about them.
+ * - `audit`: who did what (see audit.ts).
  *
  * Row numbers stay below 2^53, so they are plain numbers in JavaScript and 64-bit integers on disk. 64-bit values of readings
  * live only inside blobs and texts.
@@ -87,6 +88,10 @@ CREATE TABLE alarm_state (
 CREATE TABLE cloud_alarm (
   id INTEGER PRIMARY KEY, device INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, text TEXT NOT NULL,
   raised_ms REAL NOT NULL, cleared_ms REAL, closed_by TEXT, UNIQUE (device, kind, subject)
+) STRICT;
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms REAL NOT NULL, who TEXT NOT NULL, address TEXT, action TEXT NOT NULL, object TEXT,
+  outcome TEXT NOT NULL, details TEXT, count INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 `;
 

@@ -2,6 +2,7 @@
 import { type Lock, lockFolder } from '../cache/lock.ts';
 import { SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { Audit } from './audit.ts';
 import { Catalog } from './catalog.ts';
 import { CloudAlarms } from './cloud-alarms.ts';
 import { type Db, openDatabase } from './database.ts';
@@ -22,6 +23,7 @@ export interface Store {
   readonly deviceAlarms: DeviceAlarms;
   readonly tier: EmbeddedTier;
   readonly receiver: Receiver;
+  readonly audit: Audit;
   close(): void;
 }
 
@@ -60,6 +62,7 @@ export function openStore(dataDir: string, clock: Clock): Store {
     deviceAlarms,
     tier,
     receiver,
+    audit: new Audit(db, clock),
     close() {
       tier.close();
       db.close();
