@@ -10,7 +10,7 @@
  * - what is only in memory (batches in flight, acknowledgements that wait, questions, prepared commits) can be lost without breaking any of these.
  */
 
-import { isSluiceError } from '../errors.ts';
+import { codeOf } from '../errors.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { Acks } from './acks.ts';
 import { RunBook, TagBook, TargetBook } from './books.ts';
@@ -103,7 +103,7 @@ export class CacheCore {
     this.targets = new TargetBook(store);
     store.transaction(() => {
       beginLedger(store, clock.wallMs());
-      followTargets(store, this.targets, options.targets);
+      followTargets(store, this.targets, this.runs, options.targets);
     });
     this.#journal = new Journal(store, this.runs, this.targets, { reason: options.reason, version: options.version });
     this.#windows = restoreWindows(store, options.windows, this.tags.kindOf, clock.monoMs());
@@ -165,7 +165,8 @@ export class CacheCore {
   commit(): { readonly done: boolean; readonly windows: readonly WindowRows[] } {
     const result = this.#commits.commit();
     this.#acks.tryFlush();
-    if (!result.done) this.#store.cutLog();
+    if (result.done) this.#gaps.tellDue(this.targets, this.#commits);
+    else this.#store.cutLog();
     if (result.done) this.uncommitted(0);
     else if (this.#commits.full === 'limit') this.#ladder.pressures.nothingRemovable(this.#commits.now());
     this.#look();
@@ -218,10 +219,8 @@ export class CacheCore {
 
   forgetDictionary(name: string): void {
     this.#acks.flush();
-    const target = this.targets.get(name);
-    this.#store.transaction(() =>
-      this.targets.put(this.#store, { ...target, dictionary: undefined, dictionaryCount: 0 }),
-    );
+    const target = { ...this.targets.get(name), dictionary: undefined, dictionaryCount: 0 };
+    this.#store.transaction(() => this.targets.put(this.#store, target));
   }
 
   receipts(source: string): readonly Receipt[] {
@@ -291,8 +290,8 @@ export class CacheCore {
       }
       return done;
     } catch (thrown) {
-      if (isSluiceError(thrown) && thrown.code === 'cache.full') return false;
-      throw thrown;
+      if (codeOf(thrown) !== 'cache.full') throw thrown;
+      return false;
     } finally {
       this.#store.close();
     }

@@ -1,25 +1,26 @@
 /** Writing rows off, for one target: what will never come is said in GAP rows and remembered as explained. */
-import { ByteReader, ByteWriter, hex } from '../wire/bytes.ts';
+import { codeOf } from '../errors.ts';
+import { hex } from '../wire/bytes.ts';
 import type { ClassNumber } from '../wire/classes.ts';
 import { type ControlRow, GAP_RANGES_MAX } from '../wire/control.ts';
-import { count, decodeRanges, encodeRanges, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
-import type { RunBook } from './books.ts';
+import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
+import type { RunBook, TargetBook } from './books.ts';
+import type { Commits } from './commits.ts';
 import type { Journal, Stamp } from './journal.ts';
 import type { BlockStore, TargetRow } from './store.ts';
 import type { WriteOffReason } from './types.ts';
+import { changeExplained, explained, type Gap, setUntold, untold } from './untold.ts';
 
-export interface Gap {
-  readonly run: number;
-  readonly class: ClassNumber;
-  readonly ranges: RangeSet;
-  readonly fromMs: number | null;
-  readonly toMs: number | null;
-}
+export type { Gap };
+
+/** What is written off for want of room comes with every commit, for as long as it lasts; one row then says it of many. */
+const TOLD_APART_MS = 10_000;
 
 export class Gaps {
   readonly #store: BlockStore;
   readonly #runs: RunBook;
   readonly #journal: Journal;
+  #toldMs = Number.NEGATIVE_INFINITY;
 
   constructor(store: BlockStore, runs: RunBook, journal: Journal) {
     this.#store = store;
@@ -32,7 +33,8 @@ export class Gaps {
     const rows = gaps.filter(({ ranges }) => ranges.length > 0).flatMap((gap) => this.#rows(gap, reason));
     this.#journal.writeControl(rows, stamp, 1 << target.bit);
     for (const { run, class: classNumber, ranges } of gaps) {
-      this.#change(target, run, classNumber, reason, (known) => union(known, ranges));
+      const place = { run, class: classNumber };
+      changeExplained(this.#store, target.name, place, reason, (known) => union(known, ranges));
     }
   }
 
@@ -55,14 +57,34 @@ export class Gaps {
     return rows;
   }
 
+  /** What was written off without numbers to say so (`untold.ts`), in a transaction of its own. */
+  tellDue(targets: Pick<TargetBook, 'active'>, commits: Pick<Commits, 'now' | 'transact'>): void {
+    const names = new Set(targets.active().map(({ name }) => name));
+    if (commits.now().monoMs - this.#toldMs < TOLD_APART_MS) return;
+    if (!untold(this.#store).some(({ target }) => names.has(target))) return;
+    try {
+      commits.transact((now) => this.#tell(targets, now));
+    } catch (thrown) {
+      // It stays written down, and is told when there is room.
+      if (codeOf(thrown) !== 'cache.full') throw thrown;
+    }
+  }
+
+  #tell(targets: Pick<TargetBook, 'active'>, stamp: Stamp): void {
+    const waiting = untold(this.#store);
+    const active = targets.active();
+    for (const target of active) {
+      const rows = waiting.filter((gap) => gap.target === target.name).flatMap((gap) => this.#rows(gap, gap.reason));
+      this.#journal.writeControl(rows, stamp, 1 << target.bit);
+    }
+    const left = waiting.filter(({ target }) => !active.some(({ name }) => name === target));
+    if (left.length < waiting.length) setUntold(this.#store, left);
+    this.#toldMs = stamp.monoMs;
+  }
+
   /** What a target was told of a run and class, by reason. */
   explained(target: TargetRow, run: number, classNumber: ClassNumber): Map<string, RangeSet> {
-    const found = new Map<string, RangeSet>();
-    for (const row of this.#store.explained(target.name)) {
-      if (row.run === run && row.class === classNumber)
-        found.set(row.reason, decodeRanges(new ByteReader(row.ranges), Number.MAX_SAFE_INTEGER));
-    }
-    return found;
+    return explained(this.#store, target.name, run, classNumber);
   }
 
   /**
@@ -75,21 +97,9 @@ export class Gaps {
       const hit = intersect(ranges, held);
       if (hit.length === 0) continue;
       back.set(reason, count(hit));
-      this.#change(target, run, classNumber, reason, (known) => subtract(known, hit));
+      const place = { run, class: classNumber };
+      changeExplained(this.#store, target.name, place, reason, (known) => subtract(known, hit));
     }
     return back;
-  }
-
-  #change(
-    target: TargetRow,
-    run: number,
-    classNumber: ClassNumber,
-    reason: string,
-    change: (known: RangeSet) => RangeSet,
-  ): void {
-    const known = this.explained(target, run, classNumber).get(reason) ?? [];
-    const writer = new ByteWriter();
-    encodeRanges(writer, change(known));
-    this.#store.putExplained({ target: target.name, run, class: classNumber, reason, ranges: writer.take() });
   }
 }

@@ -7,7 +7,8 @@ import type { Stamp } from './journal.ts';
 import { ageMs } from './ladder/age.ts';
 import type { Room } from './ladder/room.ts';
 import { noteRemoved } from './raw-removed.ts';
-import { type BlockRow, type BlockStore, lastNumber, type RunRow } from './store.ts';
+import { type BlockRow, type BlockStore, lastNumber, numbersOf, type RunRow } from './store.ts';
+import { explainLater, gapsOf } from './untold.ts';
 
 /** In one transaction: a few MB, so that none takes long. */
 const BLOCKS_AT_ONCE = 256;
@@ -116,27 +117,29 @@ export class Retention {
       return this.#removeFinest();
     }
     let excess = this.#excess(wanted);
+    const gone: BlockRow[] = [];
     for (const row of page) {
       this.#remove(row);
+      gone.push(row);
       this.#from = row.id + 1;
       excess -= row.bytes + BLOCK_OVERHEAD_BYTES;
       // Only whole pages become free: what was really freed is less than it seems, most of all with small blocks.
       if (excess <= 0) excess = this.#excess(wanted);
       if (excess <= 0) break;
     }
+    this.#explain(gone);
     return true;
   }
 
   #removeOld(now: Stamp): void {
     const page = this.#store.removableBlocks(this.#targets.mask(true), this.#from, BLOCKS_AT_ONCE);
-    let blocks = 0;
-    for (const row of page) {
-      if (!(ageMs(row, this.#runs, now) > this.#limits.ageMax)) break;
-      this.#remove(row);
-      blocks++;
-    }
+    const isOld = (row: BlockRow) => ageMs(row, this.#runs, now) > this.#limits.ageMax;
+    const young = page.findIndex((row) => !isOld(row));
+    const gone = young === -1 ? page : page.slice(0, young);
+    for (const row of gone) this.#remove(row);
+    this.#explain(gone);
     const windows = now.synced ? this.#removeOldWindows(now.wallMs) : 0;
-    const more = blocks === BLOCKS_AT_ONCE || windows === WINDOWS_AT_ONCE;
+    const more = gone.length === BLOCKS_AT_ONCE || windows === WINDOWS_AT_ONCE;
     if (!more) this.#agesCheckedMs = now.monoMs;
   }
 
@@ -157,12 +160,18 @@ export class Retention {
     return this.#store.windowPeriods().some(removed);
   }
 
-  #remove(row: BlockRow): void {
-    // Targets that are not required take what is still there, and count what they missed.
-    for (const target of this.#targets.active()) {
-      if ((row.pending & (1 << target.bit)) === 0) continue;
-      for (const [source, rows] of row.counts) this.#store.count(target.name, source, 'dropped', rows);
+  /** Targets that are not required take what is still there, and count what they missed. They are told of it later. */
+  #explain(gone: readonly BlockRow[]): void {
+    for (const { bit, name } of this.#targets.active()) {
+      const missed = gone.filter(({ pending }) => (pending & (1 << bit)) !== 0);
+      const gaps = gapsOf(missed.map((row) => ({ row, ranges: numbersOf(row) })));
+      explainLater(this.#store, name, 'dropped', gaps);
+      for (const { counts } of missed)
+        for (const [source, rows] of counts) this.#store.count(name, source, 'dropped', rows);
     }
+  }
+
+  #remove(row: BlockRow): void {
     const run: RunRow | undefined = this.#runs.removed(row.run, row.class, lastNumber(row));
     if (run !== undefined) this.#store.putRun(run);
     noteRemoved(this.#store, row);

@@ -5,6 +5,7 @@ import type { ControlRow } from '../wire/control.ts';
 import type { RunBook } from './books.ts';
 import type { Journal, Stamp } from './journal.ts';
 import type { BlockStore, TargetRow } from './store.ts';
+import { untold } from './untold.ts';
 
 const INTERVAL_MS = 3_600_000;
 const PAGE = 512;
@@ -25,7 +26,9 @@ export class Settled {
     const said = this.#saidMs.get(target.name);
     // The first hour counts from the first ack.
     if (said === undefined) this.#saidMs.set(target.name, now.monoMs);
-    return said !== undefined && now.monoMs - said >= INTERVAL_MS;
+    if (said === undefined || now.monoMs - said < INTERVAL_MS) return false;
+    // What has not been explained yet would be a hole below it.
+    return !untold(this.#store).some((gap) => gap.target === target.name);
   }
 
   /** Inside a transaction. */

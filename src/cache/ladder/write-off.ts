@@ -6,15 +6,16 @@
 import { hex } from '../../wire/bytes.ts';
 import { CLASS, holdsReadings } from '../../wire/classes.ts';
 import { GAP_RANGES_MAX } from '../../wire/control.ts';
-import { count, type RangeSet, union } from '../../wire/ranges.ts';
+import type { RangeSet } from '../../wire/ranges.ts';
 import { contentId, parseTagContent } from '../../wire/tag.ts';
 import type { RunBook, TagBook, TargetBook } from '../books.ts';
 import { type Content, decodeContent, pieceOf } from '../content.ts';
 import { addTo } from '../counts.ts';
-import type { Gap, Gaps } from '../gaps.ts';
+import type { Gaps } from '../gaps.ts';
 import type { Journal, Stamp } from '../journal.ts';
 import { noteRemoved } from '../raw-removed.ts';
 import { type BlockRow, type BlockStore, lastNumber, numbersOf } from '../store.ts';
+import { gapsOf } from '../untold.ts';
 import { Aggregation, parted } from './aggregate.ts';
 
 /** Below it an AGG row takes more than the readings it stands for. */
@@ -148,21 +149,4 @@ export class WriteOff {
     noteRemoved(store, row);
     store.removeBlock(row.id);
   }
-}
-
-/** One a run and class, however many blocks: the class control is never thinned. */
-function gapsOf(going: readonly Going[]): Gap[] {
-  const found = new Map<string, Gap>();
-  for (const { row, ranges } of going) {
-    const key = `${row.run} ${row.class}`;
-    const known = found.get(key);
-    found.set(key, {
-      run: row.run,
-      class: row.class,
-      ranges: union(known?.ranges ?? [], ranges),
-      fromMs: Math.min(known?.fromMs ?? row.firstMs, row.firstMs),
-      toMs: Math.max(known?.toMs ?? row.lastMs, row.lastMs),
-    });
-  }
-  return [...found.values()].filter(({ ranges }) => count(ranges) > 0);
 }
