@@ -8,7 +8,7 @@
  * - `block`, `directory`, `latest`, `boot`, `aggregate`: the readings (see tier-embedded.ts).
  * - `record`: control, alarm and aggregate rows as they came.
  * - `alarm_state`, `cloud_alarm`: alarms of the gateways, and those the cloud raises about them.
- * - `audit`: who did what (see audit.ts).
+ * - `access`: tokens of people and programs, as hashes; `audit`: who did what (see access/tokens.ts and audit.ts).
  *
  * Row numbers stay below 2^53, so they are plain numbers in JavaScript and 64-bit integers on disk. 64-bit values of readings
  * live only inside blobs and texts.
@@ -85,9 +85,17 @@ CREATE TABLE boot (
 CREATE TABLE alarm_state (
   run INTEGER NOT NULL, alarm TEXT NOT NULL, n INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (run, alarm)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE enrol_token (
+  id TEXT PRIMARY KEY, mac_key BLOB NOT NULL, name TEXT NOT NULL, device TEXT, made_ms REAL NOT NULL, expires_ms REAL NOT NULL,
+  used_key TEXT, used_device TEXT, used_ms REAL, listed INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
 CREATE TABLE cloud_alarm (
   id INTEGER PRIMARY KEY, device INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, text TEXT NOT NULL,
   raised_ms REAL NOT NULL, cleared_ms REAL, closed_by TEXT, UNIQUE (device, kind, subject)
+) STRICT;
+CREATE TABLE access (
+  name TEXT PRIMARY KEY, role TEXT NOT NULL, find TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, created_ms REAL NOT NULL,
+  expires_ms REAL, used_ms REAL
 ) STRICT;
 CREATE TABLE audit (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms REAL NOT NULL, who TEXT NOT NULL, address TEXT, action TEXT NOT NULL, object TEXT,

@@ -41,6 +41,8 @@ export interface DeliveryOptions {
   readonly metrics: CloudMetrics;
   /** Asked before a batch is opened: seconds to wait when this device (so far only claimed) sends too much. */
   readonly admit?: ((device: string) => number | undefined) | undefined;
+  /** A batch signed by this key was applied. */
+  readonly onSigned?: (kid: Uint8Array) => void;
   /** The store can no longer be trusted: the process must end. */
   readonly onBroken: (cause: unknown) => void;
 }
@@ -142,7 +144,12 @@ export class Deliveries {
         return this.#sign(reply, message, { code: ANSWER_CODES.rate_limited, rows: 0, duplicates: 0, incarnation });
       }
       const startMs = clock.monoMs();
-      const applied = await this.#gate.inTurn(device, () => receiver.apply(this.#open(bytes), clock.wallMs()));
+      const applied = await this.#gate.inTurn(device, () => {
+        const opened = this.#open(bytes);
+        const done = receiver.apply(opened, clock.wallMs());
+        this.#options.onSigned?.(opened.header.signerKid);
+        return done;
+      });
       metrics.applied(applied, bytes.length, clock.monoMs() - startMs);
       return this.#sign(reply, message, { code: ANSWER_CODES.ok, ...applied, incarnation });
     } catch (thrown) {

@@ -3,12 +3,15 @@
  * enrolled or revoked without a restart. A device may be listed with several keys while one replaces the other.
  *
  *     [{ "device": "<32 hex digits>", "name": "line3", "publicKey": "<64 hex digits>", "revoked": false }]
+ *
+ * People write it, and so does the receiver itself (enrolment, new keys): as JSON, whole, in the place of what was there.
  */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { describe, SluiceError } from '../errors.ts';
+import { PUBLIC_MODE, writeWhole } from '../runtime/safe-write.ts';
 import { fromHex, hex } from '../wire/bytes.ts';
 import { DEVICE_BYTES, kidOf, refuseWeakEd25519 } from '../wire/keys.ts';
 
@@ -20,6 +23,8 @@ export interface DeviceEntry {
   /** Ed25519, 64 hex digits. */
   readonly publicKey: string;
   readonly revoked?: boolean | undefined;
+  /** The key that this one takes the place of: gone from the list as soon as this one is used. */
+  readonly replaces?: string | undefined;
 }
 
 export interface DeviceList {
@@ -30,19 +35,30 @@ export interface DeviceList {
   /** Device by its name or its id. */
   find(nameOrId: string): string | undefined;
   entries(): readonly DeviceEntry[];
+  /** The entry of this kid while it waits to take the place of another. */
+  replacing(kid: Uint8Array): DeviceEntry | undefined;
+  /**
+   * Changes the list for good; in force when it returns. Missing where a list cannot be changed. Changes of several processes must be
+   * made one after the other, under a lock of the caller's.
+   * @throws cloud.devices_invalid when the list, before or after the change, is none; then nothing was changed. cloud.devices_unwritable
+   */
+  change?(edit: (entries: readonly DeviceEntry[]) => readonly DeviceEntry[]): void;
 }
 
 const PUBLIC_KEY_BYTES = 32;
 const DEVICES_MAX = 100_000;
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
 
+export const DEVICE_NAME = /^[^\s:"'\\/*][^:"'\\/*]{0,127}$/u;
 const entry = z.strictObject({
   device: z.string().regex(/^[0-9a-f]{32}$/, { error: 'expected 32 lower-case hex digits' }),
-  name: z
-    .string()
-    .regex(/^[^\s:"'\\/*][^:"'\\/*]{0,127}$/u, { error: 'a name has 1 to 128 characters, none of : / * " \' \\' }),
+  name: z.string().regex(DEVICE_NAME, { error: 'a name has 1 to 128 characters, none of : / * " \' \\' }),
   publicKey: z.string().regex(/^[0-9a-f]{64}$/, { error: 'expected 64 lower-case hex digits' }),
   revoked: z.boolean().optional(),
+  replaces: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, { error: 'expected 64 lower-case hex digits' })
+    .optional(),
 });
 const list = z.array(entry).max(DEVICES_MAX);
 
@@ -51,7 +67,9 @@ export function fixedDevices(entries: readonly DeviceEntry[]): DeviceList {
   const byKid = new Map<string, { device: string; key: Uint8Array; revoked: boolean }>();
   const nameOf = new Map<string, string>();
   const byName = new Map<string, string>();
-  for (const { device, name, publicKey, revoked } of entries) {
+  const replacing = new Map<string, DeviceEntry>();
+  for (const entry of entries) {
+    const { device, name, publicKey, revoked } = entry;
     const key = fromHex(publicKey, PUBLIC_KEY_BYTES);
     refuseWeakEd25519(key);
     const kid = hex(kidOf(key));
@@ -61,6 +79,7 @@ export function fixedDevices(entries: readonly DeviceEntry[]): DeviceList {
     byKid.set(kid, { device, key, revoked: revoked === true });
     nameOf.set(device, name);
     byName.set(name, device);
+    if (entry.replaces !== undefined) replacing.set(kid, entry);
   }
   return {
     signer(kid, device) {
@@ -72,6 +91,7 @@ export function fixedDevices(entries: readonly DeviceEntry[]): DeviceList {
     nameOf: (device) => nameOf.get(device) ?? device,
     find: (text) => byName.get(text) ?? (nameOf.has(text) || isDeviceId(text) ? text : undefined),
     entries: () => entries,
+    replacing: (kid) => (replacing.size === 0 ? undefined : replacing.get(hex(kid))),
   };
 }
 
@@ -103,7 +123,36 @@ export function devicesFile(file: string, logger: Pick<Logger, 'info' | 'error'>
     nameOf: (device) => fresh().nameOf(device),
     find: (text) => fresh().find(text),
     entries: () => fresh().entries(),
+    replacing: (kid) => fresh().replacing(kid),
+    change: (edit) => {
+      current = changeDevices(file, edit);
+      seen = stampOf(file);
+    },
   };
+}
+
+/** @throws cloud.devices_invalid, cloud.devices_unwritable, key.weak; then the file is as it was */
+export function changeDevices(
+  file: string,
+  edit: (entries: readonly DeviceEntry[]) => readonly DeviceEntry[],
+): DeviceList {
+  // What is in the file now, not what was read of it before: somebody may just have edited it.
+  const changed = fixedDevices(edit(load(file).entries()));
+  try {
+    const mode = statSync(file).mode & 0o777;
+    writeWhole(realpathSync(file), `${JSON.stringify(changed.entries(), null, 2)}\n`, mode);
+  } catch (cause) {
+    throw new SluiceError('cloud.devices_unwritable', 'retry', `the device list ${file} cannot be written`, {
+      hint: 'The receiver needs to write it, and its folder, to enrol devices and change their keys.',
+      cause,
+    });
+  }
+  return changed;
+}
+
+/** Makes an empty one where there is none. */
+export function ensureDevices(file: string): void {
+  if (statSync(file, { throwIfNoEntry: false }) === undefined) writeWhole(file, '[]\n', PUBLIC_MODE);
 }
 
 /** Changes whenever the file does: editors write anew (inode), others in place (size, time). */

@@ -17,6 +17,8 @@ export interface HelloDeskOptions {
   readonly incarnation: Uint8Array;
   /** Largest envelope taken. */
   readonly sizeMax: number;
+  /** A HELLO of this key was believed. */
+  readonly onSigned?: (kid: Uint8Array) => void;
 }
 
 /** Best first. */
@@ -32,12 +34,18 @@ export class HelloDesk {
   /** @throws hello.malformed, hello.signature_invalid, hello.signer_unknown, hello.signer_revoked, hello.device_foreign */
   answer(bytes: Uint8Array, nowMs: number): Uint8Array {
     const { keys, devices, catalog, incarnation, sizeMax } = this.#options;
-    const { device, nonce, runs } = openHello(bytes, (kid, claimed) => {
+    const {
+      device,
+      kid: signerKid,
+      nonce,
+      runs,
+    } = openHello(bytes, (kid, claimed) => {
       const signer = devices.signer(kid, claimed);
       if (signer === 'revoked') throw refused('signer_revoked', 'signed by a revoked key');
       if (signer === 'foreign') throw refused('device_foreign', 'signed by the key of another device');
       return signer;
     });
+    this.#options.onSigned?.(signerKid);
     const deviceId = catalog.findDevice(hex(device));
     const held = deviceId === undefined ? [] : runs.flatMap((run) => this.#held(deviceId, run));
     const answer = {

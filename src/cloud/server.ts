@@ -7,27 +7,39 @@ import { asError, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { hex } from '../wire/bytes.ts';
 import type { CloudKey } from '../wire/keys.ts';
-import { guard } from './auth.ts';
+import { registerAccess } from './api/access.ts';
+import { AlarmRoutes } from './api/alarms.ts';
+import { Api, type ApiOptions } from './api/api.ts';
+import { registerExport } from './api/export.ts';
+import { OPENAPI } from './api/openapi.ts';
+import { ReadingRoutes } from './api/readings.ts';
+import { type Guard, guard } from './auth.ts';
 import { Deliveries } from './deliveries.ts';
+import { DeviceBook } from './device-book.ts';
 import type { DeviceList } from './devices.ts';
+import { EnrolDesk } from './enrol-desk.ts';
+import { EnrolTokens } from './enrol-tokens.ts';
 import { HelloDesk } from './hello-desk.ts';
 import { sendError } from './http-errors.ts';
+import { requireOwnKeyList } from './key-list.ts';
+import { KeyRoutes } from './key-routes.ts';
 import { CLOUD_LIMITS, type CloudLimits } from './limits.ts';
 import { cloudMetrics } from './metrics.ts';
-import { Queries } from './queries.ts';
-import { openStore } from './store.ts';
+import { openStore, type Store } from './store.ts';
 
 export interface CloudOptions {
-  /** Without a read token only loopback. */
+  /** Without any token only loopback. */
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
   readonly dataDir: string;
   readonly keys: CloudKey;
+  /** These keys, signed by the root. Without it gateways know the keys themselves, and nobody can enrol. */
+  readonly keyList?: Uint8Array | undefined;
   readonly devices: DeviceList;
-  /** For queries. */
+  /** A reader's, beside those of the table. */
   readonly readToken?: string | undefined;
-  /** For closing alarms; may read, too. Without it and with a read token nobody closes alarms over HTTP. */
+  /** An operator's, beside those of the table. */
   readonly operatorToken?: string | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -54,21 +66,24 @@ const KEEP_ALIVE_MS = 75_000;
 const JSON_BYTES_MAX = 16 * 1024;
 
 /**
- * @throws cloud.token_missing, cloud.token_weak, cloud.data_unusable, cloud.schema_newer, cloud.listen_failed
+ * @throws cloud.key_list_mismatch, keylist.malformed, keylist.signature_invalid, cloud.token_missing, cloud.token_weak, cloud.data_unusable, cloud.schema_newer, cloud.listen_failed
  */
 export async function startCloud(options: CloudOptions): Promise<Cloud> {
-  const { host, port, dataDir, keys, devices, clock, logger } = options;
+  const { host, port, dataDir, keys, keyList, devices, clock, logger } = options;
+  if (keyList !== undefined) requireOwnKeyList(keyList, keys);
   const limits = { ...CLOUD_LIMITS, ...options.limits };
-  const doorkeeper = guard({ read: options.readToken, operate: options.operatorToken }, host, clock);
   const incarnation = new Uint8Array(randomBytes(INCARNATION_BYTES));
   const store = openStore(dataDir, clock);
+  const doorkeeper = guarded(options, store);
   let onBroken = (_cause: unknown): void => {};
   // Nobody's catch: whoever does not watch it ends with it, which is right.
   const failed = new Promise<never>((_resolve, reject) => {
     onBroken = reject;
   });
   const metrics = cloudMetrics({ alarms: store.cloudAlarms, requests: () => deliveries.requests });
-  const hello = new HelloDesk({ ...store, keys, devices, incarnation, sizeMax: limits.envelopeBytesMax });
+  const book = new DeviceBook({ devices, db: store.db, audit: store.audit, logger });
+  const onSigned = (kid: Uint8Array) => book.used(kid);
+  const hello = new HelloDesk({ ...store, keys, devices, incarnation, sizeMax: limits.envelopeBytesMax, onSigned });
   const deliveries = new Deliveries({
     keys,
     devices,
@@ -80,6 +95,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     logger,
     metrics,
     admit: options.admit,
+    onSigned,
     onBroken,
   });
   const app = fastify({
@@ -92,7 +108,9 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   });
   errors(app, logger, limits);
   deliveries.register(app);
-  new Queries({ ...store, devices, guard: doorkeeper, clock, logger, limits, metrics }).register(app);
+  const enrol = new EnrolDesk({ tokens: new EnrolTokens(store.db), book, audit: store.audit, keyList, clock });
+  new KeyRoutes({ keys, keyList, book, enrol, incarnation, logger }).register(app);
+  answers(app, store, devices, { guard: doorkeeper, clock, logger, limits, metrics });
   try {
     await app.listen({ host, port });
   } catch (cause) {
@@ -125,6 +143,35 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
       return closing;
     },
   };
+}
+
+/** @throws cloud.token_missing, cloud.token_weak; the store is closed then */
+function guarded({ host, readToken, operatorToken, clock }: CloudOptions, store: Store): Guard {
+  try {
+    const tokens = { read: readToken, operate: operatorToken };
+    return guard({ tokens, access: store.access, audit: store.audit, host, clock });
+  } catch (thrown) {
+    store.close();
+    throw thrown;
+  }
+}
+
+/** What people and programs ask. */
+function answers(app: FastifyInstance, store: Store, devices: DeviceList, options: ApiOptions): void {
+  const { metrics, clock } = options;
+  const api = new Api(app, options);
+  const parts = { ...store, devices, nowMs: () => clock.wallMs() };
+  new ReadingRoutes(parts).register(api);
+  registerExport(api, parts);
+  new AlarmRoutes(parts).register(api);
+  registerAccess(api, parts);
+  api.route('GET', '/metrics', 'reader', ({ reply }) => {
+    reply.type(metrics.contentType);
+    return metrics.text();
+  });
+  // Neither says anything about anybody's data.
+  app.get('/healthz', async () => ({ status: 'ok' }));
+  app.get('/openapi.json', async () => OPENAPI);
 }
 
 function errors(app: FastifyInstance, logger: Logger, limits: CloudLimits): void {

@@ -63,6 +63,13 @@ const TABLE = {
   hello_malformed: [80, 400, false],
   hello_signature_invalid: [81, 403, true],
 
+  key_change_malformed: [82, 400, false],
+  key_change_signature_invalid: [83, 403, true],
+  /** A public key that protects nothing. */
+  key_weak: [84, 400, true],
+  /** The key of another device. */
+  key_known: [85, 409, true],
+
   rate_limited: [90, 429, false],
   busy: [91, 503, false],
   internal: [92, 500, false],

@@ -3,12 +3,14 @@
  * tweetnacl's own. Node wants keys in DER, which here is a fixed prefix before the 32 raw bytes (RFC 8410).
  */
 import {
+  createHmac,
   createPrivateKey,
   createPublicKey,
   diffieHellman,
   generateKeyPairSync,
   type KeyObject,
   sign,
+  timingSafeEqual,
   verify,
 } from 'node:crypto';
 import { SluiceError } from '../errors.ts';
@@ -16,6 +18,7 @@ import { fromHex, hex } from './bytes.ts';
 import { hasCanonicalS, KEY_BYTES, refuseWeakX25519 } from './curve.ts';
 
 export const SIGNATURE_BYTES = 64;
+export const MAC_BYTES = 32;
 const ED25519_PRIVATE = Buffer.from('302e020100300506032b657004220420', 'hex');
 const ED25519_PUBLIC = Buffer.from('302a300506032b6570032100', 'hex');
 const X25519_PRIVATE = Buffer.from('302e020100300506032b656e04220420', 'hex');
@@ -32,6 +35,7 @@ export type SignLabel =
   | 'SLC1-hla\0'
   | 'SLC1-kls\0'
   | 'SLC1-rot\0'
+  | 'SLC1-rop\0'
   | 'SLC1-enr\0'
   | 'SLC1-ena\0';
 
@@ -79,6 +83,17 @@ export function verifyMessage(
 ): boolean {
   if (!hasCanonicalS(signature)) return false;
   return verify(null, labelledMessage(label, message), signerKeyObject(signer), signature);
+}
+
+/** HMAC-SHA512(key, label ‖ message)[0..32]. */
+export function mac(key: Uint8Array, label: SignLabel, message: Uint8Array): Uint8Array {
+  const digest = createHmac('sha512', key).update(label, 'latin1').update(message).digest();
+  return new Uint8Array(digest.subarray(0, MAC_BYTES));
+}
+
+/** In constant time. */
+export function sameSecret(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
 }
 
 /** @throws key.weak for a bad public key or a result of zero bytes. */

@@ -1,7 +1,7 @@
 /** SHA-512 under a label: no hash made for one purpose can stand for another. */
 import { createHash } from 'node:crypto';
 
-export type Label = 'SLC1-tag\0' | 'SLC1-kid\0' | 'SLC1-key\0' | 'SLC1-dict\0';
+export type Label = 'SLC1-tag\0' | 'SLC1-kid\0' | 'SLC1-key\0' | 'SLC1-dict\0' | 'SLC1-tok\0';
 
 export function sha512(...parts: readonly Uint8Array[]): Uint8Array {
   const hash = createHash('sha512');

@@ -7,21 +7,22 @@
  * signature = Ed25519("SLC1-kls\0" ‖ SHA512(all before)) by the root.
  */
 import { SluiceError } from '../errors.ts';
-import { ByteReader, ByteWriter, concat, sameBytes } from './bytes.ts';
+import { ByteReader, ByteWriter, concat, hex, sameBytes } from './bytes.ts';
 import { SIGNATURE_BYTES, signMessage, verifyMessage } from './crypto.ts';
 import { KEY_BYTES, refuseWeakEd25519 } from './curve.ts';
 import { sha512 } from './hash.ts';
-import { type CloudPublic, type RootKey, recipientKey, signerKey } from './keys.ts';
+import { type CloudPublic, formatKeyText, hexOf, parseKeyText, type RootKey, recipientKey, signerKey } from './keys.ts';
 
 export const KEY_LIST_CONTENT_TYPE = 'application/vnd.sluice.key-list';
 export const KEY_LIST_BYTES_MAX = 4096;
 const MAGIC = 0x534c_4b31;
 const ANSWER_KEYS_MAX = 4;
-const HASH_BYTES = 32;
+/** Of `rootHash`. */
+export const ROOT_HASH_BYTES = 32;
 
 /** SHA512(root public key)[0..32]: what an enrolment token carries. */
 export function rootHash(rootPublicKey: Uint8Array): Uint8Array {
-  return sha512(rootPublicKey).slice(0, HASH_BYTES);
+  return sha512(rootPublicKey).slice(0, ROOT_HASH_BYTES);
 }
 
 export function signKeyList(keys: CloudPublic, root: RootKey): Uint8Array {
@@ -33,23 +34,46 @@ export function signKeyList(keys: CloudPublic, root: RootKey): Uint8Array {
   return concat(message, signMessage('SLC1-kls\0', sha512(message), root.secretKey));
 }
 
+/** A list that its own root signed, whoever that is. @throws keylist.malformed, keylist.signature_invalid, key.weak */
+export function openKeyList(bytes: Uint8Array): { readonly root: Uint8Array; readonly keys: CloudPublic } {
+  const { message, list } = split(bytes);
+  refuseWeakEd25519(list.root);
+  if (!verifyMessage('SLC1-kls\0', sha512(message), bytes.subarray(message.length), list.root)) {
+    throw refused('signature_invalid', 'the signature does not match');
+  }
+  const { recipient, answer, version, root } = list;
+  return { root, keys: { recipient: recipientKey(recipient), answer: answer.map(signerKey), version } };
+}
+
 /**
  * @param expectedRoot `rootHash` from enrolment.
  * @param versionMin version of the list at hand: one below it is refused, the same again is accepted.
  * @throws keylist.malformed, keylist.root_unknown, keylist.signature_invalid, keylist.outdated, key.weak
  */
 export function verifyKeyList(bytes: Uint8Array, expectedRoot: Uint8Array, versionMin: number): CloudPublic {
+  const { list } = split(bytes);
+  if (!sameBytes(rootHash(list.root), expectedRoot)) throw refused('root_unknown', 'signed by another root');
+  const { keys } = openKeyList(bytes);
+  if (keys.version < versionMin) throw refused('outdated', `version ${keys.version} after ${versionMin}`);
+  return keys;
+}
+
+/** A list as a file. */
+export function formatKeyList(bytes: Uint8Array): string {
+  return formatKeyText('sluice-key-list', { version: openKeyList(bytes).keys.version, list: hex(bytes) });
+}
+
+/** The bytes of a list in a file, not yet verified. @throws key.malformed */
+export function parseKeyList(text: string): Uint8Array {
+  const fields = parseKeyText(text, 'sluice-key-list', ['version', 'list']);
+  return hexOf(fields.get('list'), KEY_LIST_BYTES_MAX);
+}
+
+function split(bytes: Uint8Array) {
   const end = bytes.length - SIGNATURE_BYTES;
   if (end < 1 || bytes.length > KEY_LIST_BYTES_MAX) throw refused('malformed', 'not of the length of a key list');
   const message = bytes.subarray(0, end);
-  const list = readList(message);
-  if (!sameBytes(rootHash(list.root), expectedRoot)) throw refused('root_unknown', 'signed by another root');
-  refuseWeakEd25519(list.root);
-  if (!verifyMessage('SLC1-kls\0', sha512(message), bytes.subarray(end), list.root)) {
-    throw refused('signature_invalid', 'the signature does not match');
-  }
-  if (list.version < versionMin) throw refused('outdated', `version ${list.version} after ${versionMin}`);
-  return { recipient: recipientKey(list.recipient), answer: list.answer.map(signerKey), version: list.version };
+  return { message, list: readList(message) };
 }
 
 function readList(message: Uint8Array): {

@@ -69,6 +69,11 @@ export function generateDeviceKey(device: Uint8Array = nacl.randomBytes(DEVICE_B
   return { device, ...signingKey(nacl.sign.keyPair()) };
 }
 
+/** The same keys without those they replaced, which nobody believes any more once the list of this version is about. */
+export function retirePrevious({ recipient, answer, version: number }: CloudKey): CloudKey {
+  return { recipient, answer, version: number + 1 };
+}
+
 /** @param previous keeps its keys for the change-over; the version counts on from it. */
 export function generateCloudKey(previous?: CloudKey): CloudKey {
   const box = nacl.box.keyPair();
@@ -107,29 +112,39 @@ export function recipientSecret(key: CloudKey, kid: Uint8Array): Uint8Array | un
 }
 
 export function formatDeviceKey({ device, publicKey, secretKey }: DeviceKey): string {
-  return format('sluice-device-key', { device: hex(device), public: hex(publicKey), secret: hex(secretKey) });
+  return formatKeyText('sluice-device-key', { device: hex(device), public: hex(publicKey), secret: hex(secretKey) });
 }
 
 /** @throws key.malformed, key.weak */
 export function parseDeviceKey(text: string): DeviceKey {
-  const fields = parse(text, 'sluice-device-key', ['device', 'public', 'secret']);
+  const fields = parseKeyText(text, 'sluice-device-key', ['device', 'public', 'secret']);
   return { device: bytes(fields, 'device', DEVICE_BYTES), ...parseSigning(fields, '') };
 }
 
 export function formatRootKey({ publicKey, secretKey }: RootKey): string {
-  return format('sluice-root-key', { public: hex(publicKey), secret: hex(secretKey) });
+  return formatKeyText('sluice-root-key', { public: hex(publicKey), secret: hex(secretKey) });
 }
 
 /** @throws key.malformed, key.weak */
 export function parseRootKey(text: string): RootKey {
-  return parseSigning(parse(text, 'sluice-root-key', ['public', 'secret']), '');
+  return parseSigning(parseKeyText(text, 'sluice-root-key', ['public', 'secret']), '');
+}
+
+/** What a gateway that follows key lists must know of its cloud: whose lists. */
+export function formatRootPublic(publicKey: Uint8Array): string {
+  return formatKeyText('sluice-root-public', { public: hex(publicKey) });
+}
+
+/** @throws key.malformed, key.weak */
+export function parseRootPublic(text: string): Uint8Array {
+  return signerKey(bytes(parseKeyText(text, 'sluice-root-public', ['public']), 'public', KEY_BYTES)).publicKey;
 }
 
 const CLOUD_FIELDS = ['version', 'recipientSecret', 'answerPublic', 'answerSecret'] as const;
 const PREVIOUS_FIELDS = ['previousRecipientSecret', 'previousAnswerPublic', 'previousAnswerSecret'] as const;
 
 export function formatCloudKey(key: CloudKey): string {
-  return format('sluice-cloud-key', {
+  return formatKeyText('sluice-cloud-key', {
     version: key.version,
     recipientSecret: hex(key.recipient.secretKey),
     answerPublic: hex(key.answer.publicKey),
@@ -144,7 +159,7 @@ export function formatCloudKey(key: CloudKey): string {
 
 /** @throws key.malformed, key.weak */
 export function parseCloudKey(text: string): CloudKey {
-  const fields = parse(text, 'sluice-cloud-key', CLOUD_FIELDS, PREVIOUS_FIELDS);
+  const fields = parseKeyText(text, 'sluice-cloud-key', CLOUD_FIELDS, PREVIOUS_FIELDS);
   return {
     recipient: parseRecipient(fields, 'recipientSecret'),
     answer: parseSigning(fields, 'answer'),
@@ -157,7 +172,7 @@ export function parseCloudKey(text: string): CloudKey {
 }
 
 export function formatCloudPublic({ recipient, answer, version: number }: CloudPublic): string {
-  return format('sluice-cloud-public', {
+  return formatKeyText('sluice-cloud-public', {
     version: number,
     recipient: hex(recipient.publicKey),
     answer: answer.map(({ publicKey }) => hex(publicKey)).join(' '),
@@ -166,7 +181,7 @@ export function formatCloudPublic({ recipient, answer, version: number }: CloudP
 
 /** @throws key.malformed, key.weak */
 export function parseCloudPublic(text: string): CloudPublic {
-  const fields = parse(text, 'sluice-cloud-public', ['version', 'recipient', 'answer']);
+  const fields = parseKeyText(text, 'sluice-cloud-public', ['version', 'recipient', 'answer']);
   const answers = String(fields.get('answer')).split(' ');
   if (answers.length > 4) throw malformedKey('more than four answer keys');
   return {
@@ -190,11 +205,18 @@ export function signerKey(publicKey: Uint8Array): PublicKey {
 
 type Fields = ReadonlyMap<string, unknown>;
 
-function format(kind: string, fields: Record<string, string | number>): string {
+/** One JSON object, its kind and version first. */
+export function formatKeyText(kind: string, fields: Record<string, string | number>): string {
   return `${JSON.stringify({ kind, v: KEY_TEXT_VERSION, ...fields }, null, 2)}\n`;
 }
 
-function parse(text: string, kind: string, required: readonly string[], optional: readonly string[] = []): Fields {
+/** @throws key.malformed */
+export function parseKeyText(
+  text: string,
+  kind: string,
+  required: readonly string[],
+  optional: readonly string[] = [],
+): Fields {
   let parsed: unknown;
   try {
     parsed = parseJson(text, { bytesMax: KEY_TEXT_BYTES_MAX, depthMax: 1 });
@@ -217,6 +239,12 @@ function parse(text: string, kind: string, required: readonly string[], optional
 /** Never shows what it read: it may be a secret in the wrong place. */
 function malformedKey(message: string, cause?: unknown): SluiceError {
   return new SluiceError('key.malformed', 'stop', message, { cause });
+}
+
+/** Up to so many bytes in hex. @throws key.malformed */
+export function hexOf(value: unknown, bytesMax: number): Uint8Array {
+  const length = typeof value === 'string' ? Math.floor(value.length / 2) : 0;
+  return hexBytes(value, Math.min(length, bytesMax));
 }
 
 function hexBytes(value: unknown, length: number): Uint8Array {
