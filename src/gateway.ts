@@ -71,7 +71,8 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     late.forgotten = ({ report, ids }) => {
       logger.warn({ forgotten: report }, `forgotten for ${report.by}: all readings of ${report.tag} on this disk`);
       hot.forget(ids);
-      for (const name of remembered.forget(ids)) late.hmi?.remember(name, undefined);
+      remembered.forget(ids);
+      late.hmi?.forget(report.tag, registry.byName(report.tag)?.index);
       // One that was saved meanwhile may have the value.
       cache.saveHot(hot.save());
     };

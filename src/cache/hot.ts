@@ -14,6 +14,8 @@ import type { CacheTag, HotState } from './types.ts';
 /** How late a value may be found stale: a tenth of the default time to live. */
 const SWEEP_MS = 100;
 const FIRST_CAPACITY = 256;
+/** Values of tags that nobody has registered since the start: of brokers whose sensors come and go for years. The newest stay. */
+const CARRIED_MAX = 10_000;
 
 export interface HotValue {
   readonly value: PlainValue;
@@ -21,6 +23,8 @@ export interface HotValue {
   /** Stale where the time to live has passed. */
   readonly quality: number;
 }
+
+type HotColumns = Pick<HotState, 'timeMs' | 'value' | 'quality'>;
 
 interface HotTag {
   readonly id: string;
@@ -156,25 +160,45 @@ export class HotTable {
     this.#listeners = [];
   }
 
-  /** For the cache's checkpoint. */
+  /** For the cache's checkpoint; with what was loaded of tags that have not been registered yet. */
   save(): HotState {
     const known = this.#tags.flatMap((tag, index) =>
       tag === undefined || Number.isNaN(this.#staleAtMs[index]) ? [] : [index],
     );
-    const value = new Float64Array(known.length);
-    const texts: string[] = [];
-    known.forEach((index, row) => {
-      const text = this.#texts[index];
-      if (this.#tags[index]?.kind !== 'text') value.set(this.#value.subarray(index, index + 1), row);
-      else if (text !== undefined) value[row] = texts.push(text) - 1;
-    });
-    return {
-      ids: known.map((index) => this.#tags[index]?.id ?? ''),
-      timeMs: Float64Array.from(known, (index) => this.#timeMs[index] ?? 0),
-      value,
-      quality: Uint8Array.from(known, (index) => this.#quality[index] ?? 0),
-      texts,
+    const carried = this.#carried();
+    const [length, saved] = [known.length + carried.length, this.#saved?.state];
+    const state = {
+      timeMs: new Float64Array(length),
+      value: new Float64Array(length),
+      quality: new Uint8Array(length),
     };
+    const texts: string[] = [];
+    const put = (row: number, from: number, text: string | undefined, isText: boolean, of: HotColumns) => {
+      state.timeMs[row] = of.timeMs[from] ?? 0;
+      state.quality[row] = of.quality[from] ?? 0;
+      if (!isText) state.value.set(of.value.subarray(from, from + 1), row);
+      else if (text !== undefined) state.value[row] = texts.push(text) - 1;
+    };
+    const mine = { timeMs: this.#timeMs, value: this.#value, quality: this.#quality };
+    for (const [row, index] of known.entries())
+      put(row, index, this.#texts[index], this.#tags[index]?.kind === 'text', mine);
+    for (const [at, from] of carried.entries()) {
+      const text = isBad(saved?.quality[from] ?? 0) ? undefined : saved?.texts[saved.value[from] ?? -1];
+      if (saved !== undefined) put(known.length + at, from, text, saved.definitions?.[from]?.type === 'text', saved);
+    }
+    const ids = [...known.map((index) => this.#tags[index]?.id ?? ''), ...carried.map((row) => saved?.ids[row] ?? '')];
+    return { ids, ...state, texts };
+  }
+
+  /** Rows of what was loaded, of tags that are known in the cache and not registered here. */
+  #carried(): number[] {
+    const { state, rows } = this.#saved ?? {};
+    if (state === undefined || rows === undefined) return [];
+    const left = [...rows].flatMap(([id, row]) =>
+      this.#byId.has(id) || state.definitions?.[row] === undefined ? [] : [row],
+    );
+    if (left.length <= CARRIED_MAX) return left;
+    return left.sort((a, b) => (state.timeMs[b] ?? 0) - (state.timeMs[a] ?? 0)).slice(0, CARRIED_MAX);
   }
 
   /** Values from before a restart: shown as stale until the first reading, for tags registered before and after. */

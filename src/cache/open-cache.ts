@@ -8,7 +8,7 @@ import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
 import { readAtRestKeys } from './at-rest-key.ts';
 import { Client } from './client.ts';
 import type { ForgetDone } from './forget/forgetting.ts';
-import type { FromWorker, WorkerOptions } from './protocol.ts';
+import type { FromWorker, ToWorker, WorkerOptions } from './protocol.ts';
 import type { TargetConfig } from './targets.ts';
 import type { CacheClient } from './types.ts';
 
@@ -41,7 +41,10 @@ export async function openCache(config: CacheConfig, options: CacheOptions): Pro
   const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB };
   const worker = new Worker(workerFile(), { workerData, name: 'cache', resourceLimits });
   worker.on('message', (message: FromWorker) => {
-    if (message.type === 'forgotten') options.onForgotten?.(message.done);
+    if (message.type !== 'forgotten') return;
+    options.onForgotten?.(message.done);
+    const heard: ToWorker = { type: 'heard', request: message.done.report.id };
+    worker.postMessage(heard);
   });
   const client = new Client(worker, config.uncommittedBytesMax);
   await client.ready;

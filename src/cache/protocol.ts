@@ -53,6 +53,8 @@ export type ToWorker =
       readonly uncommittedBytes: number;
     }
   | { readonly type: 'hurry' }
+  /** Nobody here has values any more of what this request forgot. */
+  | { readonly type: 'heard'; readonly request: string }
   | { readonly type: 'watchWindows' }
   | { readonly type: 'call'; readonly id: number; readonly call: Call; readonly args: readonly unknown[] }
   | { readonly type: 'close'; readonly id: number };

@@ -36,4 +36,6 @@ export interface HotMark {
   readonly run: number;
   /** The last number a class. */
   readonly last: readonly number[];
+  /** The request that took values out of them since, so that who has read them reads them again. */
+  readonly edited?: string;
 }

@@ -115,6 +115,9 @@ class CacheWorker {
       case 'hurry':
         this.#schedule(this.#hurriedMs());
         break;
+      case 'heard':
+        this.core.forgetting.heard(message.request);
+        break;
       case 'watchWindows':
         this.#watchWindows = true;
         break;

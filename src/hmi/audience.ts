@@ -61,6 +61,14 @@ export class Audience {
     for (const listener of this.#listeners.values()) listener.documentChanged(topic);
   }
 
+  documentGone(topic: string): void {
+    for (const listener of this.#listeners.values()) listener.documentGone(topic);
+  }
+
+  tagGone(index: number): void {
+    for (const listener of this.#listeners.values()) listener.tagGone(index);
+  }
+
   /** To all who listen there, or to one of them: at once. */
   say(topic: string, payload: string, id?: string): void {
     for (const listener of this.#listeners.values())

@@ -38,6 +38,8 @@ export interface Hmi {
   window(name: string, periodLabel: string, window: object): void;
   /** The value of a tag that is not registered yet; undefined when it is. */
   remember(name: string, value: RememberedValue | undefined): void;
+  /** Nothing may be left of a tag's values: who listens is sent an empty payload where one was. */
+  forget(name: string, index: number | undefined): void;
   stats(): HmiStats;
   /** Tells the clients that the gateway is offline, and lets them go. */
   stop(): Promise<void>;
@@ -60,6 +62,7 @@ export async function startHmi(config: HmiConfig, live: LiveView, options: HmiOp
     alarm: () => {},
     window: () => {},
     remember: () => {},
+    forget: () => {},
     stats: () => NO_STATS,
     stop: async () => {},
   };
@@ -141,6 +144,13 @@ class MqttHmi implements Hmi {
     const topic = this.#topics.tag(name);
     if (known === undefined) this.#documents.delete(topic);
     else this.#tell(topic, readingFields(known.value, known.timeMs, known.quality, known.definition));
+  }
+
+  forget(name: string, index: number | undefined): void {
+    const windows = this.#config.windows.map((label) => this.#topics.window(name, label));
+    const topics = index === undefined ? [this.#topics.tag(name), ...windows] : windows;
+    for (const topic of topics) if (this.#documents.delete(topic)) this.#audience.documentGone(topic);
+    if (index !== undefined) this.#audience.tagGone(index);
   }
 
   stats(): HmiStats {

@@ -28,7 +28,8 @@ export interface Content {
 }
 
 const [UNKNOWN, UNWANTED, WANTED] = [0, 1, 2];
-const [NOT_DUE, DUE, DUE_AS_RETAINED] = [0, 1, 2];
+/** `GONE`: what was said of it no longer holds, and nothing is said in its place. An empty payload tells clients so. */
+const [NOT_DUE, DUE, DUE_AS_RETAINED, GONE] = [0, 1, 2, 3];
 
 export class Listener {
   readonly id: string;
@@ -41,7 +42,7 @@ export class Listener {
   #wanted = new Uint8Array(0);
   #due = new Uint8Array(0);
   #tags: number[] = [];
-  readonly #documents = new Map<string, typeof DUE | typeof DUE_AS_RETAINED>();
+  readonly #documents = new Map<string, number>();
   #nextTagsMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #woken = false;
@@ -91,6 +92,19 @@ export class Listener {
     if (!wants(this.#filters.values(), topic)) return;
     if (!this.#documents.has(topic)) this.#documents.set(topic, DUE);
     this.#wake();
+  }
+
+  /** There is nothing to say there any more. */
+  documentGone(topic: string): void {
+    if (!wants(this.#filters.values(), topic)) return;
+    this.#documents.set(topic, GONE);
+    this.#wake();
+  }
+
+  tagGone(index: number): void {
+    if (!this.#wantsTag(index)) return;
+    this.#mark(index, GONE);
+    if (this.#timer === undefined) this.#wake();
   }
 
   /** At once and out of turn, for the last words and for answers; not if the client reads nothing anyway. */
@@ -163,7 +177,7 @@ export class Listener {
     let bytes = 0;
     for (const [topic, due] of this.#documents) {
       this.#documents.delete(topic);
-      const payload = this.#content.document(topic);
+      const payload = this.#content.document(topic) ?? (due === GONE ? '' : undefined);
       if (payload !== undefined) bytes += this.#send(topic, payload, due === DUE_AS_RETAINED);
       if (bytes >= SLICE_BYTES) break;
     }
@@ -178,7 +192,7 @@ export class Listener {
       this.#due[index] = NOT_DUE;
       const topic = this.#content.tagTopic(index);
       if (topic === undefined || !this.#wantsTag(index)) continue;
-      const payload = this.#content.tagPayload(index);
+      const payload = this.#content.tagPayload(index) ?? (due === GONE ? '' : undefined);
       if (payload !== undefined) bytes += this.#send(topic, payload, due === DUE_AS_RETAINED);
       if (bytes < SLICE_BYTES) continue;
       bytes = 0;

@@ -151,7 +151,10 @@ export class LocalCache implements CacheClient {
     this.#work(() => {
       const { forgetting } = this.#options.core;
       const more = forgetting.step();
-      for (const { report } of forgetting.takeDone()) this.#forgotten.get(report.id)?.();
+      for (const { report } of forgetting.takeDone()) {
+        this.#forgotten.get(report.id)?.();
+        forgetting.heard(report.id);
+      }
       if (forgetting.active && !this.#closing) this.#options.clock.after(more ? 5 : 500, this.#forgetOn);
     });
 

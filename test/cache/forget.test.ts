@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import type { CacheCore, CoreOptions } from '../../src/cache/core.ts';
 import { postForget } from '../../src/cache/forget/spool.ts';
 import { type CacheReader, readCache } from '../../src/cache/reader.ts';
+import type { HotState } from '../../src/cache/types.ts';
 import { ChunkBuilder } from '../../src/reading.ts';
 import type { ManualClock } from '../../src/runtime/clock.ts';
 import { count } from '../../src/wire/ranges.ts';
@@ -252,6 +253,49 @@ describe('forgetting a tag', () => {
     });
     expect(core.loadHot()).toMatchObject({ ids: OTHERS.map(hexOf), value: Float64Array.of(5, 6, 7) });
     expect(leftOnDisk()).toEqual([]);
+  });
+
+  test('takes the last value, whoever saves it once more before he has heard of it', () => {
+    const hexOf = (name: string) => {
+      const rows = Array.from({ length: core.tags.size }, (_, seq) => core.tags.row(seq));
+      return Buffer.from(rows.find((row) => row?.content.includes(name))?.id ?? []).toString('hex');
+    };
+    const hot = (): HotState => ({
+      ids: [hexOf('press/force'), hexOf(TAG)],
+      timeMs: new Float64Array(2).fill(START_MS + 1000),
+      value: Float64Array.of(5, 0),
+      quality: new Uint8Array(2),
+      texts: ['TheLastOrder'],
+    });
+    const saved = (): string[] => look((reader) => reader.latest('*').map(({ tag: name }) => name));
+    commit();
+    core.saveHot(hot());
+    core.commit();
+    // A reader that stays open, as that of panels.
+    const reader = readCache(place.path);
+    expect(reader.latest(TAG)).toHaveLength(1);
+    ask();
+    steps();
+    expect(reader.latest(TAG)).toEqual([]);
+    reader.close();
+    const [done] = core.forgetting.takeDone();
+    core.saveHot(hot());
+    core.commit();
+    expect(saved()).not.toContain(TAG);
+    // After a restart as well: nothing of it is in the file.
+    core.close();
+    core = start(place.path);
+    expect(core.loadHot()?.ids).not.toContain(hexOf(TAG));
+    // What comes after that is of later readings.
+    core.close();
+    core = start(place.path);
+    ask('b'.repeat(32));
+    steps();
+    core.forgetting.heard(done?.report.id ?? '');
+    core.forgetting.heard(core.forgetting.takeDone()[0]?.report.id ?? '');
+    core.saveHot(hot());
+    core.commit();
+    expect(saved()).toContain(TAG);
   });
 
   test('is audited: who, when, why, how much; once, however often it is asked', () => {

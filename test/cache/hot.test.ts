@@ -1,8 +1,10 @@
 // Last values, and when they stop being live.
 import { describe, expect, test } from '@jest/globals';
 import { HotTable } from '../../src/cache/hot.ts';
+import type { HotState } from '../../src/cache/types.ts';
 import { ChunkBuilder, Quality, THINNED } from '../../src/reading.ts';
 import { ManualClock } from '../../src/runtime/clock.ts';
+import { tagIdHex } from '../../src/wire/tag.ts';
 import { chunk, START_MS, tag } from './rig.ts';
 
 function table(clock: ManualClock) {
@@ -108,6 +110,44 @@ describe('the last value of a tag', () => {
     expect(again.get(4)?.value).toBe('läuft');
     again.update(chunk([[3, START_MS, 0]]));
     expect(again.get(3)).toEqual({ value: 0n, timeMs: START_MS, quality: Quality.good });
+  });
+
+  test('is kept of tags that say nothing over any number of restarts, whatever their type', () => {
+    const clock = new ManualClock(START_MS);
+    const first = table(clock);
+    const builder = new ChunkBuilder();
+    builder.push(0, START_MS, 5, 0);
+    builder.pushText(4, START_MS, 'running', 0);
+    const chunkOf = builder.take();
+    new BigInt64Array(chunkOf.value.buffer)[0] = -(2n ** 60n) - 1n;
+    chunkOf.tag[0] = 3;
+    first.update(chunkOf);
+    let state: HotState = first.save();
+    const definitions = new Map(
+      [tag(3, 'plc/n', 'int64'), tag(4, 'plc/state', 'text')].map((each) => [
+        tagIdHex(each.definition),
+        each.definition,
+      ]),
+    );
+    const loaded = (hot: HotTable) => {
+      hot.load({ ...state, definitions: state.ids.map((id) => definitions.get(id)) });
+      return hot;
+    };
+    // As after a start while nobody has registered them yet; one of its own speaks.
+    for (let i = 0; i < 3; i++) {
+      const hot = loaded(new HotTable(clock, { ttlMs: 1000 }));
+      hot.register(tag(0, 'other/x'));
+      hot.update(chunk([[0, START_MS, i]]));
+      state = hot.save();
+      expect(state.ids).toHaveLength(3);
+    }
+    const last = loaded(table(clock));
+    expect(last.get(3)).toEqual({ value: -(2n ** 60n) - 1n, timeMs: START_MS, quality: Quality.stale });
+    expect(last.get(4)).toEqual({ value: 'running', timeMs: START_MS, quality: Quality.stale });
+    // What was forgotten meanwhile does not travel on.
+    const hot = loaded(new HotTable(clock, { ttlMs: 1000 }));
+    hot.forget([...definitions.keys()]);
+    expect(hot.save().ids).toEqual([]);
   });
 
   test('holds for as many tags as are registered', () => {

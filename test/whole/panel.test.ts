@@ -1,6 +1,7 @@
 // A whole gateway with a real Modbus slave, and panels that ask: one read for all, history, something to show after a start.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { connectAsync, type MqttClient } from 'mqtt';
+import { postForget } from '../../src/cache/forget/spool.ts';
 import { startPlantBroker } from '../../src/plant/broker.ts';
 import { exception, honest, reply, ScriptedSlave } from '../drivers/modbus/slave.ts';
 import { freePort } from '../peers/modbus-ports.ts';
@@ -8,7 +9,9 @@ import { Site } from './in-process.ts';
 
 interface Message {
   readonly topic: string;
+  /** Of an empty one as well; `isEmpty` tells. */
   readonly payload: Record<string, unknown>;
+  readonly isEmpty: boolean;
   readonly retain: boolean;
 }
 
@@ -55,7 +58,8 @@ async function panel(
   const heard: Message[] = [];
   let look = () => {};
   client.on('message', (topic, payload, { retain }) => {
-    heard.push({ topic, payload: JSON.parse(payload.toString()), retain });
+    const text = payload.toString();
+    heard.push({ topic, payload: text === '' ? {} : JSON.parse(text), isEmpty: text === '', retain });
     look();
   });
   const until = (holds: () => boolean) =>
@@ -153,9 +157,9 @@ test('a tag that tells is shown as it was before the start until it speaks again
     await first.until(() => first.heard.length > 0);
     await site.end();
     await site.start(telling);
-    const { heard, until } = await panel('sluice/box/hall/#', 'p2');
-    await until(() => heard.length > 0);
-    expect(heard[0]).toMatchObject({
+    const second = await panel('sluice/box/hall/#', 'p2');
+    await second.until(() => second.heard.length > 0);
+    expect(second.heard[0]).toMatchObject({
       topic: 'sluice/box/hall/hall/temp',
       payload: { v: 21.25, q: 'uncertain', r: 'stale' },
       retain: true,
@@ -164,6 +168,16 @@ test('a tag that tells is shown as it was before the start until it speaks again
     expect(asked.values).toMatchObject([
       { v: 21.25, r: 'stale', note: 'its source tells by itself and cannot be asked' },
     ]);
+    // Another restart in which it says nothing takes nothing away.
+    await site.end();
+    await site.start(telling);
+    const again = JSON.parse((await site.ask('/values?tag=hall/hall/temp')).text);
+    expect(again.values).toMatchObject([{ v: 21.25, r: 'stale' }]);
+    await site.end();
+    await site.start(telling);
+    const { heard, until } = await panel('sluice/box/hall/#', 'p4');
+    await until(() => heard.length > 0);
+    expect(heard[0]).toMatchObject({ payload: { v: 21.25 }, retain: true });
     await site.until('it listens', ({ sources }) => sources[0]?.state === 'up');
     await sensor.publishAsync('hall/temp', '22.5', { qos: 1 });
     await until(() => heard.some(({ payload }) => payload.v === 22.5 && payload.q === 'good'));
@@ -173,4 +187,43 @@ test('a tag that tells is shown as it was before the start until it speaks again
   } finally {
     await broker.close();
   }
+}, 20_000);
+
+test('a tag that is forgotten is gone from panels that show it, and from those that come, without a restart', async () => {
+  // One answer to each: nothing comes of it afterwards.
+  const answered = new Set<number>();
+  slave.script = (asked) => {
+    if (answered.has(asked.address)) return undefined;
+    answered.add(asked.address);
+    return honest(asked);
+  };
+  await site.start(settings('4s'));
+  const open = await panel('sluice/box/plc/#', 'p1');
+  const last = ({ heard }: typeof open, topic: string) =>
+    heard.findLast((message) => message.topic === `sluice/box/${topic}`);
+  await open.until(() => ['plc/slow', 'plc/fast'].every((topic) => last(open, topic) !== undefined));
+  expect(last(open, 'plc/slow')?.payload).toMatchObject({ v: 100 });
+  postForget(site.cache, { tag: 'plc/slow', reason: null, by: 'test', atMs: Date.now() });
+  await open.until(() => open.heard.some(({ topic, isEmpty }) => isEmpty && topic === 'sluice/box/plc/slow'));
+  // Its windows as well, those that were shown.
+  const windows = last(open, 'plc/slow/1s');
+  expect(windows === undefined || windows.isEmpty).toBe(true);
+  expect(last(open, 'plc/fast')?.isEmpty).toBe(false);
+
+  const late = await panel('sluice/box/plc/#', 'p2');
+  await late.until(() => last(late, 'plc/fast') !== undefined);
+  // That its device gives no answer may have come by now; a value has not.
+  expect(last(late, 'plc/slow')?.payload.v ?? null).toBeNull();
+  const { values } = JSON.parse((await site.ask('/values?tag=plc/slow')).text);
+  expect(values).toMatchObject([{ tag: 'plc/slow', v: null }]);
+  const history = JSON.parse((await site.ask('/history?tag=plc/slow')).text);
+  for (const { v, min } of [...(history.values ?? []), ...(history.windows ?? [])])
+    expect([v ?? null, min ?? null]).toEqual([null, null]);
+  // Nor after an end at once, which saves the last values once more.
+  await site.end();
+  slave.script = () => undefined;
+  await site.start(settings('4s'));
+  const after = await panel('sluice/box/plc/#', 'p3');
+  await after.until(() => last(after, 'plc/fast') !== undefined);
+  expect(last(after, 'plc/slow')?.payload.v ?? null).toBeNull();
 }, 20_000);

@@ -27,6 +27,17 @@ export interface Forgotten {
 
 export const NOTHING: Forgotten = { pending: 0, kept: 0, aggregates: 0, windows: 0, deadLetters: 0, damaged: 0 };
 
+export function sum(a: Forgotten, b: Forgotten): Forgotten {
+  return {
+    pending: a.pending + b.pending,
+    kept: a.kept + b.kept,
+    aggregates: a.aggregates + b.aggregates,
+    windows: a.windows + b.windows,
+    deadLetters: a.deadLetters + b.deadLetters,
+    damaged: a.damaged + b.damaged,
+  };
+}
+
 /** In this order. `flying`: all else is gone, and the rest waits for answers of a target. */
 export type ForgetPhase = 'journal' | 'windows' | 'rest' | 'wipe' | 'done';
 

@@ -23,13 +23,13 @@ import {
   type ForgetJob,
   type ForgetReport,
   type ForgetRequest,
-  type Forgotten,
   NOTHING,
   readJobs,
   reportOf,
+  sum,
   writeJob,
 } from './audit.ts';
-import { withoutValues } from './hot-values.ts';
+import { saveEdited, withoutValues } from './hot-values.ts';
 import { type JournalParts, JournalStepper, type TagNumbers } from './journal-step.ts';
 import { withoutWindows } from './windows-step.ts';
 
@@ -56,6 +56,8 @@ export class Forgetting {
   readonly #stepper: JournalStepper;
   #jobs: ForgetJob[];
   #done: ForgetDone[] = [];
+  /** Request → ids of what was forgotten, until `heard`. */
+  readonly #unheard = new Map<string, ReadonlySet<string>>();
   #known: { readonly job: string; readonly tags: number; readonly tag: TagNumbers } | undefined;
 
   constructor(parts: Parts) {
@@ -74,9 +76,15 @@ export class Forgetting {
     return this.#jobs.some(({ phase }) => phase === 'journal');
   }
 
-  /** Last values that are to be saved, without those that would come back: whoever sends them does not know yet. */
+  /** Last values that are to be saved, without those that would come back: whoever sent them did not know yet. */
   withoutForgotten(hot: Uint8Array): Uint8Array {
-    return this.#jobs.reduce((left, job) => this.#withoutValues(left, this.#tag(job).ids) ?? left, hot);
+    const forgotten = [...this.#jobs.map((job) => this.#tag(job).ids), ...this.#unheard.values()];
+    return forgotten.reduce((left, ids) => this.#withoutValues(left, ids) ?? left, hot);
+  }
+
+  /** Whoever keeps values in memory knows of it now: what comes from there after this is of later readings. */
+  heard(id: string): void {
+    this.#unheard.delete(id);
   }
 
   /** @returns whether it is on disk; otherwise there is no room. One that is known already, from before a crash, is not taken twice. */
@@ -103,7 +111,9 @@ export class Forgetting {
     this.#jobs[0] = next;
     if (next.phase === 'done') {
       this.#jobs.shift();
-      this.#done.push({ report: reportOf(next), ids: [...this.#tag(job).ids] });
+      const { ids } = this.#tag(job);
+      this.#unheard.set(next.id, ids);
+      this.#done.push({ report: reportOf(next), ids: [...ids] });
     }
     return this.active;
   }
@@ -215,7 +225,7 @@ export class Forgetting {
     if (waiting !== undefined) commits.saveHot(waiting);
     return this.#write(() => {
       const hot = this.#withoutValues(store.blob(HOT), ids);
-      if (hot !== undefined) store.setBlob(HOT, hot);
+      if (hot !== undefined) saveEdited(store, hot, job.id);
       const rest = { deadLetters: store.removeDeadLetters(job.tag), damaged: store.removeDamaged() };
       return { ...job, phase: 'wipe', removed: sum(job.removed, { ...NOTHING, ...rest }) };
     });
@@ -283,15 +293,4 @@ function firstRows(rows: readonly BlockRow[]): BlockRow[] {
 /** Of blocks, and of what they are split into meanwhile. */
 function idsOf(rows: readonly BlockRow[]): RangeSet {
   return rows.reduce<RangeSet>((all, row) => union(all, [{ from: row.id, to: pieceId(row, lastNumber(row)) }]), []);
-}
-
-function sum(a: Forgotten, b: Forgotten): Forgotten {
-  return {
-    pending: a.pending + b.pending,
-    kept: a.kept + b.kept,
-    aggregates: a.aggregates + b.aggregates,
-    windows: a.windows + b.windows,
-    deadLetters: a.deadLetters + b.deadLetters,
-    damaged: a.damaged + b.damaged,
-  };
 }

@@ -1,7 +1,17 @@
 /** The saved last values without some tags. */
 import { isBad } from '../../reading.ts';
-import { packState, unpackState } from '../state.ts';
+import { HOT, HOT_AFTER, type HotMark, packState, unpackState } from '../state.ts';
+import type { BlockStore } from '../store.ts';
 import type { HotState } from '../types.ts';
+
+/** In the place of those that are saved, inside a transaction. */
+export function saveEdited(store: Pick<BlockStore, 'meta' | 'setMeta' | 'setBlob'>, hot: Uint8Array, id: string): void {
+  store.setBlob(HOT, hot);
+  const after = store.meta(HOT_AFTER);
+  if (after === undefined) return;
+  const mark: HotMark = JSON.parse(after); // written by us
+  store.setMeta(HOT_AFTER, JSON.stringify({ ...mark, edited: id }));
+}
 
 /** @returns undefined when there is nothing to change. */
 export function withoutValues(
