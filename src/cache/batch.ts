@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { encodeBlock, joinBlocks } from '../wire/block.ts';
 import { hex } from '../wire/bytes.ts';
-import { holdsReadings } from '../wire/classes.ts';
+import { holdsReadings, isRefusable } from '../wire/classes.ts';
 import { BROTLI_QUALITY_STRONG, CODEC, compress } from '../wire/compress.ts';
 import { BATCH_ID_BYTES, envelopeDigest, seal } from '../wire/envelope.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
@@ -89,6 +89,7 @@ export class BatchBuilder {
       digest: envelopeDigest(envelope),
       rows,
       readings: rowsOf(readings),
+      refusable: rowsOf(selected.filter(({ row }) => isRefusable(row.class))),
       firstMs: times.reduce((first, { row }) => Math.min(first, row.firstMs), Number.POSITIVE_INFINITY),
       lastMs: times.reduce((last, { row }) => Math.max(last, row.lastMs), Number.NEGATIVE_INFINITY),
       halves: this.#halves(id, selected),

@@ -1,5 +1,5 @@
 /** Batches on their way out: cut, sealed, and written off where the cloud will not have them. */
-import { holdsReadings } from '../wire/classes.ts';
+import { isRefusable } from '../wire/classes.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import type { Acks } from './acks.ts';
 import { BatchBuilder, type Built, type Sealing } from './batch.ts';
@@ -98,7 +98,7 @@ export class Cutting {
     if (flight === undefined || this.#parts.acks.has(batchId)) return;
     const target = this.#parts.targets.get(flight.target);
     this.#parts.commits.transact((now) => {
-      for (const part of flight.parts.filter(({ class: classNumber }) => holdsReadings(classNumber))) {
+      for (const part of flight.parts.filter(({ class: classNumber }) => isRefusable(classNumber))) {
         const rows = this.#parts.marks.pending(1 << target.bit, part);
         const { letters, fromMs, toMs } = deadLetters(store, tags, rows, part.ranges, reason, now.wallMs);
         for (const letter of letters) store.addDeadLetter(letter);

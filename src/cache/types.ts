@@ -125,6 +125,8 @@ export interface CutBatch {
   readonly rows: number;
   /** Rows of the classes normal and low. */
   readonly readings: number;
+  /** Readings and aggregates: what may be written off when the cloud will not have it (`refuse`). */
+  readonly refusable: number;
   /** Times of the first and the last reading; commit time where there is none. */
   readonly firstMs: number;
   readonly lastMs: number;

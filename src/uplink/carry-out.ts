@@ -26,7 +26,7 @@ export async function carryOut(
 ): Promise<void> {
   const { cache, clock, logger, onWrittenOff, target } = site.options;
   const { action } = decision;
-  const { batchId, readings } = trial.batch;
+  const { batchId, refusable } = trial.batch;
   try {
     switch (action.do) {
       case 'deliver':
@@ -46,8 +46,8 @@ export async function carryOut(
       case 'writeOff':
         await cache.refuse(batchId, action.reason);
         lane.done(trial);
-        site.counters.refusedReadings += readings;
-        onWrittenOff(readings, action.reason);
+        site.counters.refusedRows += refusable;
+        onWrittenOff(refusable, action.reason);
         break;
       case 'reseal':
         await cache.forgetDictionary(target);
@@ -95,7 +95,7 @@ async function split(site: Site, lane: Lane, trial: Trial): Promise<void> {
     halves.map((half) => ({
       batch: half,
       root: trial.root,
-      history: halfHistory(trial.history, { smallest: half.halves === undefined, readings: half.readings }),
+      history: halfHistory(trial.history, { smallest: half.halves === undefined, refusable: half.refusable }),
       aside: true,
       parked: undefined,
       parkedMs: undefined,

@@ -35,8 +35,8 @@ export type FailureCause = 'network' | 'timeout' | 'status' | 'unsigned' | 'fore
 export interface History {
   /** It cannot be halved any further. */
   readonly smallest: boolean;
-  /** Readings in it; control, alarm and aggregate rows are never written off. */
-  readonly readings: number;
+  /** Readings and aggregates in it; control and alarm rows are never written off. */
+  readonly refusable: number;
   /** Attempts with these bytes that brought nothing usable. */
   readonly failures: number;
   /** How many batches had passed, of any lane, when others were first let go before it. */
@@ -96,7 +96,7 @@ export const PARK_MS = 3_600_000;
 const REFUSED_AGAIN_MS_FIRST = 250;
 const REFUSED_AGAIN_MS_LONGEST = 1000;
 
-export function firstHistory(batch: { smallest: boolean; readings: number }, dictionaryMisses = 0): History {
+export function firstHistory(batch: { smallest: boolean; refusable: number }, dictionaryMisses = 0): History {
   return {
     ...batch,
     failures: 0,
@@ -109,7 +109,7 @@ export function firstHistory(batch: { smallest: boolean; readings: number }, dic
 }
 
 /** A half of a batch that kept failing is under suspicion from the start: one failure sets it aside. */
-export function halfHistory(parent: History, half: { smallest: boolean; readings: number }): History {
+export function halfHistory(parent: History, half: { smallest: boolean; refusable: number }): History {
   return { ...firstHistory(half, parent.dictionaryMisses), failures: Math.min(parent.failures, FAILURES_ASIDE - 1) };
 }
 
@@ -201,7 +201,7 @@ function smaller(history: History, reason: string): Action {
 function tooLarge(history: History, signed: boolean): Decision {
   const cloud = { state: 'alive' } as const;
   if (!history.smallest) return { action: { do: 'split' }, cloud };
-  if (signed && history.readings > 0) return { action: { do: 'writeOff', reason: 'too_large' }, cloud };
+  if (signed && history.refusable > 0) return { action: { do: 'writeOff', reason: 'too_large' }, cloud };
   return { action: { do: 'park', afterMs: PARK_MS, reason: 'too_large' }, cloud };
 }
 
@@ -212,7 +212,7 @@ function refused(history: History, code: string, passes: Passes, random: number)
     return { action: again(afterMs, true), cloud };
   }
   if (!history.smallest) return { action: { do: 'split' }, cloud };
-  if (history.readings === 0) return { action: { do: 'park', afterMs: PARK_MS, reason: code }, cloud };
+  if (history.refusable === 0) return { action: { do: 'park', afterMs: PARK_MS, reason: code }, cloud };
   if (passes.alike > (history.refusedAtPass ?? passes.alike))
     return { action: { do: 'writeOff', reason: code }, cloud };
   if (!othersRefused(history, passes) && history.refusals < REFUSALS_ALONE_MAX) {

@@ -115,7 +115,7 @@ class RunningUplink implements Uplink {
       hello: (signal) => this.#hello.ask(signal),
       onChange: () => this.#alarms.update(this.#lanes.breaker, this.#lanes.lanes),
       onIncarnation: (incarnation) => this.#hello.seen(incarnation, this.#aborted.signal),
-      onWrittenOff: (readings, reason) => this.#onWrittenOff(readings, reason),
+      onWrittenOff: (rows, reason) => this.#onWrittenOff(rows, reason),
     });
   }
 
@@ -219,10 +219,10 @@ class RunningUplink implements Uplink {
     this.#lanes.pump();
   }
 
-  #onWrittenOff(readings: number, reason: string): void {
-    const total = this.#lanes.counters.refusedReadings;
-    this.#alarms.set('written-off', `the cloud refuses ${total} readings for good (${reason}): kept as dead letters`);
-    this.#options.logger.warn({ readings, reason }, 'uplink: readings written off');
+  #onWrittenOff(rows: number, reason: string): void {
+    const total = this.#lanes.counters.refusedRows;
+    this.#alarms.set('written-off', `the cloud refuses ${total} rows for good (${reason}): kept as dead letters`);
+    this.#options.logger.warn({ rows, reason }, 'uplink: rows written off');
   }
 
   async #lookAtBacklog(): Promise<void> {

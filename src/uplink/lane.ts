@@ -97,7 +97,10 @@ export class Lane {
   }
 
   sealed(batch: CutBatch, nowMs: number, dictionaryMisses: number): Trial {
-    const history = firstHistory({ smallest: batch.halves === undefined, readings: batch.readings }, dictionaryMisses);
+    const history = firstHistory(
+      { smallest: batch.halves === undefined, refusable: batch.refusable },
+      dictionaryMisses,
+    );
     const trial = {
       batch,
       root: batch.batchId,

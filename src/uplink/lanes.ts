@@ -36,7 +36,7 @@ export class Lanes implements Site {
     resent: 0,
     bytesSent: 0,
     readingsSent: 0,
-    refusedReadings: 0,
+    refusedRows: 0,
     freshnessMs: undefined,
   };
   readonly #clock: Clock;

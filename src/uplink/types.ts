@@ -48,7 +48,7 @@ export interface LanesOptions {
   /** Called after every attempt. */
   readonly onChange: () => void;
   readonly onIncarnation: (incarnation: string) => void;
-  readonly onWrittenOff: (readings: number, reason: string) => void;
+  readonly onWrittenOff: (rows: number, reason: string) => void;
 }
 
 export interface UplinkCounters {
@@ -62,7 +62,7 @@ export interface UplinkCounters {
   /** Envelope bytes and readings over all attempts: their ratio is the cost of a reading on the wire. */
   bytesSent: number;
   readingsSent: number;
-  refusedReadings: number;
+  refusedRows: number;
   /** Age of the newest acknowledged live reading when its answer came. */
   freshnessMs: number | undefined;
 }

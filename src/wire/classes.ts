@@ -21,3 +21,8 @@ export function isClassNumber(value: unknown): value is ClassNumber {
 export function holdsReadings(number: ClassNumber): boolean {
   return number === CLASS.normal || number === CLASS.low;
 }
+
+/** Rows that may be written off when the cloud will not have them: what they say is of the past. Alarms and control rows wait. */
+export function isRefusable(number: ClassNumber): boolean {
+  return holdsReadings(number) || number === CLASS.aggregate;
+}

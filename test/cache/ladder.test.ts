@@ -278,6 +278,43 @@ describe('a cache without uplink', () => {
     core.close();
   }, 60_000);
 
+  test('writes an aggregate off that the cloud refuses, as it does a reading, with a dead letter that shows it', () => {
+    const core = open();
+    for (let from = 0; core.backlog('cloud').perClass.aggregate === 0 && from < 1_000_000; from += 8000) {
+      add(core, readings(from, 8000, [0, 1, 2, 3]));
+      core.commit();
+      relieve(core);
+      clock.advance(2000);
+    }
+    clock.advance(20_000);
+    const before = account(core);
+    const waiting = core.backlog('cloud').perClass.aggregate;
+    expect(waiting).toBeGreaterThan(0);
+    // The control rows before it pass.
+    for (let batch = core.cut(request('alarm')); batch !== undefined; batch = core.cut(request('alarm'))) {
+      far.take(batch);
+      core.acknowledge(batch.batchId, { code: 0, rows: 0, duplicates: 0, incarnation: '00' });
+    }
+    core.commit();
+    const one = core.cut(request('backlog', { rowsMax: 1 }));
+    expect(one).toMatchObject({ rows: 1, readings: 0, refusable: 1 });
+    core.refuse(one?.batchId ?? '', 'row_refused');
+    expect(core.backlog('cloud').perClass.aggregate).toBe(waiting - 1);
+    expect(account(core)).toEqual(before);
+    const reader = readCache(place.path);
+    const [letter] = reader.deadLetters(1);
+    reader.close();
+    expect(letter).toMatchObject({ source: 'plc', reason: 'refused by the cloud: row_refused' });
+    expect(TAGS).toContain(letter?.subject);
+    expect(JSON.parse(Buffer.from(letter?.original ?? []).toString())).toMatchObject({ type: 'AGG', class: 4 });
+    drain(core, far);
+    const said = far.control.map(({ row }) => row).filter(({ type, class: of }) => type === 'GAP' && of === 2);
+    expect(said).toMatchObject([{ reason: 'refused', count: 1 }]);
+    expect(core.hello(core.helloRuns('cloud'), far.answer())).toMatchObject({ lost: 0, reopened: 0 });
+    verify();
+    core.close();
+  }, 60_000);
+
   test('touches nothing that is on its way', () => {
     const core = open();
     const rows = readings(0, 8000, [2]);

@@ -18,9 +18,9 @@ import {
 
 const NONE: Passes = { any: 0, alike: 0, refusals: 0 };
 const passed = (any: number, alike = any, refusals = 0): Passes => ({ any, alike, refusals });
-const MANY = firstHistory({ smallest: false, readings: 100 });
-const ROW = firstHistory({ smallest: true, readings: 1 });
-const CONTROL_ROW = firstHistory({ smallest: true, readings: 0 });
+const MANY = firstHistory({ smallest: false, refusable: 100 });
+const ROW = firstHistory({ smallest: true, refusable: 1 });
+const CONTROL_ROW = firstHistory({ smallest: true, refusable: 0 });
 const REFUSED: Outcome = { kind: 'refused', code: 'envelope.rows' };
 const LOST: Outcome = { kind: 'failed', cause: 'network', text: 'reset', retryAfterMs: undefined };
 
@@ -54,7 +54,7 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
 );
 const history: fc.Arbitrary<History> = fc.record({
   smallest: fc.boolean(),
-  readings: fc.nat(3),
+  refusable: fc.nat(3),
   failures: fc.nat(20),
   asideAtPass: fc.option(fc.nat(50), { nil: undefined }),
   refusals: fc.nat(20),
@@ -83,7 +83,7 @@ describe('the answer table, whatever happened before', () => {
     anyDecision(({ action }, what, now, passed) => {
       if (action.do !== 'writeOff') return;
       expect(now).toMatchObject({ smallest: true });
-      expect(now.readings).toBeGreaterThan(0);
+      expect(now.refusable).toBeGreaterThan(0);
       expect(what.kind === 'refused' || (what.kind === 'tooLarge' && what.signed)).toBe(true);
       if (what.kind === 'refused') expect(passed.alike).toBeGreaterThan(now.refusedAtPass ?? Number.POSITIVE_INFINITY);
     });
@@ -133,7 +133,7 @@ describe('a failure in transport', () => {
   });
 
   test('of a half under suspicion sets it aside at once', () => {
-    const half = halfHistory({ ...MANY, failures: 9 }, { smallest: true, readings: 1 });
+    const half = halfHistory({ ...MANY, failures: 9 }, { smallest: true, refusable: 1 });
     expect(decided(half, times(1, LOST)).action).toMatchObject({ do: 'again', aside: true });
   });
 

@@ -48,7 +48,7 @@ describe('end to end', () => {
     expect(line.committed).toBe(50_000);
     await line.expectAllDelivered();
     expect(line.cable.lost).toBe(4);
-    expect(uplink.state()).toMatchObject({ breaker: 'closed', holds: [], refusedReadings: 0 });
+    expect(uplink.state()).toMatchObject({ breaker: 'closed', holds: [], refusedRows: 0 });
     expect(uplink.state().freshnessMs).toBeLessThan(5000);
     expect(uplink.state().ignored).toEqual({ unsigned: 0, foreign: 0, unknownKey: 0, malformed: 0 });
   });
@@ -120,13 +120,13 @@ describe('end to end', () => {
     line.commit(3000);
     line.commitPoison(POISON);
     // One row refused alone is written off only when others pass, so others must keep coming.
-    while (uplink.state().refusedReadings === 0) {
+    while (uplink.state().refusedRows === 0) {
       line.commit(20);
       await pause(50);
     }
     await line.drained();
     await uplink.stop();
-    expect(uplink.state()).toMatchObject({ refusedReadings: 1, breaker: 'closed' });
+    expect(uplink.state()).toMatchObject({ refusedRows: 1, breaker: 'closed' });
     expect(line.account().target).toMatchObject({ delivered: line.committed, pending: 0, refused: 1 });
     expect(await line.cloudDigest()).toEqual(Object.fromEntries(line.expected.result()));
     const reason = expect.stringContaining('row_refused');

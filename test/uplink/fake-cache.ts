@@ -67,6 +67,7 @@ export class FakeCache implements UplinkCache {
       digest: envelopeDigest(envelope),
       rows: rows.length,
       readings: rows.filter(({ kind }) => kind === 'reading').length,
+      refusable: rows.filter(({ kind }) => kind === 'reading').length,
       firstMs: this.#wall(rows[0]),
       lastMs: this.#wall(rows.at(-1)),
       halves: rows.length > 1 && halves[0] && halves[1] ? [halves[0], halves[1]] : undefined,

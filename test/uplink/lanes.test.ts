@@ -300,7 +300,7 @@ describe('poison', () => {
     expect(cache.refusals).toEqual([{ rows: [777], reason: 'payload_malformed' }]);
     expect(cache.count('delivered')).toBe(10_599);
     expect(lanes.counters.freshnessMs).toBeLessThan(5000);
-    expect(lanes.counters.refusedReadings).toBe(1);
+    expect(lanes.counters.refusedRows).toBe(1);
   });
 
   test('in a control row parks it, and it passes when the cloud learned better', async () => {

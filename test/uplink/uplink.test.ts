@@ -216,7 +216,7 @@ describe('refusals', () => {
     await until(() => cache.count('delivered') === 39);
     await until(() => cache.refusals.length > 0);
     expect(cache.refusals).toEqual([{ rows: [17], reason: 'too_large' }]);
-    expect(uplink.state().refusedReadings).toBe(1);
+    expect(uplink.state().refusedRows).toBe(1);
     expect(alarms.get('uplink/written-off')).toBe(true);
   });
 
@@ -244,7 +244,7 @@ describe('refusals', () => {
     clearInterval(feed);
     await until(() => cache.count('delivered') === cache.rows.length - 1);
     expect(cache.refusals).toEqual([{ rows: [321], reason: 'payload_malformed' }]);
-    expect(uplink.state()).toMatchObject({ refusedReadings: 1, breaker: 'closed' });
+    expect(uplink.state()).toMatchObject({ refusedRows: 1, breaker: 'closed' });
   });
 
   test('with every batch refused it halts, and nothing is written off', async () => {
