@@ -73,6 +73,7 @@ export class BlockStore {
   >;
   readonly #newest: Statement<unknown[], Found>;
   readonly #after: Statement<[number, number, number], { id: number }>;
+  readonly #first: Statement<[number, number], { first_ms: number }>;
 
   constructor(db: Db) {
     this.#db = db;
@@ -91,6 +92,7 @@ export class BlockStore {
          AND (first_ms < @beforeMs OR (first_ms = @beforeMs AND id < @beforeId))
        ORDER BY first_ms DESC, id DESC LIMIT ${PAGE_BLOCKS}`,
     );
+    this.#first = db.prepare('SELECT first_ms FROM block WHERE device = ? AND span = ? ORDER BY first_ms LIMIT 1');
     this.#after = db.prepare('SELECT id FROM block WHERE device = ? AND id > ? ORDER BY id LIMIT ?');
   }
 
@@ -147,6 +149,12 @@ export class BlockStore {
       if (last === undefined || page.length < PAGE_BLOCKS) return;
       after = last.id;
     }
+  }
+
+  /** Where the oldest block of a device begins. */
+  firstMs(device: number): number | undefined {
+    const found = SPANS_MS.flatMap((_, span) => this.#first.get(device, span)?.first_ms ?? []);
+    return found.length === 0 ? undefined : Math.min(...found);
   }
 
   get(id: number): StoredBlock | undefined {

@@ -1,11 +1,11 @@
 /** What is known of each gateway: its runs, what is held and explained of them, what is missing, its alarms. */
 import { CLASS_NUMBERS, CLASSES, type ClassName } from '../wire/classes.ts';
 import { count } from '../wire/ranges.ts';
+import { isoTime } from './api/formats.ts';
 import type { CloudAlarms } from './cloud-alarms.ts';
 import type { Db } from './database.ts';
 import type { DeviceAlarms } from './device-alarms.ts';
 import type { DeviceList } from './devices.ts';
-import { isoTime } from './formats.ts';
 import type { RangesStore } from './ranges-store.ts';
 import type { RunRow, Runs } from './runs.ts';
 

@@ -2,6 +2,7 @@
 import { type Lock, lockFolder } from '../cache/lock.ts';
 import { SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { AccessTokens } from './access/tokens.ts';
 import { Audit } from './audit.ts';
 import { Catalog } from './catalog.ts';
 import { CloudAlarms } from './cloud-alarms.ts';
@@ -24,6 +25,7 @@ export interface Store {
   readonly tier: EmbeddedTier;
   readonly receiver: Receiver;
   readonly audit: Audit;
+  readonly access: AccessTokens;
   close(): void;
 }
 
@@ -63,6 +65,7 @@ export function openStore(dataDir: string, clock: Clock): Store {
     tier,
     receiver,
     audit: new Audit(db, clock),
+    access: new AccessTokens(db, clock),
     close() {
       tier.close();
       db.close();

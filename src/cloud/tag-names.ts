@@ -1,6 +1,6 @@
 /**
- * Names as people write them, to tags: `line3:boiler/flow_temp`, or `boiler/flow_temp` where one gateway has it. `*` stands for
- * any characters. A tag whose TAG row has not come yet goes by its id.
+ * Names as people write them, to tags: `line3:boiler/flow_temp`, or `boiler/flow_temp` of every gateway that has it. `*` stands
+ * for any characters. A tag whose TAG row has not come yet goes by its id.
  */
 import { SluiceError } from '../errors.ts';
 import type { TagDefinition } from '../reading.ts';
@@ -16,6 +16,14 @@ export interface NamedTag {
   /** Of the newest content; undefined while none is known. */
   readonly definition: TagDefinition | undefined;
   readonly rows: readonly TagRow[];
+}
+
+/** Any of them may have stars. */
+export interface TagPattern {
+  readonly gateway?: string | undefined;
+  /** The part of a name before its first `/`. With it `tag` may be the part after that alone. */
+  readonly source?: string | undefined;
+  readonly tag: string;
 }
 
 const PAGE_TAGS = 1000;
@@ -38,39 +46,33 @@ export class TagNames {
     });
   }
 
-  /** @throws query.not_found, query.ambiguous when several gateways have it */
-  one(text: string, gateway: string | undefined): NamedTag {
-    const found = this.#exactly(text, gateway);
-    const [first, second] = found;
-    if (first === undefined) throw notFound(text);
-    if (second === undefined) return first;
-    const names = found.slice(0, 5).map((tag) => `${tag.gateway}:${tag.name}`);
-    throw new SluiceError('query.ambiguous', 'discard', `several gateways have ${text}`, {
-      hint: `Say which: ${names.join(', ')}.`,
-    });
+  /**
+   * Tags under a name or pattern, in order of first sight, `limit` of them after `skip`.
+   * @returns `next` to skip for those that follow; null when there are none
+   * @throws query.not_found for a name that no tag has, or a gateway that is not there
+   */
+  matching(pattern: TagPattern, limit: number, skip = 0): { tags: NamedTag[]; next: number | null } {
+    const { tag, gateway, source } = pattern;
+    const isPattern = source !== undefined || tag.includes('*') || gateway?.includes('*') === true;
+    const tags = isPattern ? this.#like(pattern) : this.#exactly(tag, gateway);
+    if (!isPattern && tags.length === 0) throw notFound(tag);
+    return { tags: tags.slice(skip, skip + limit), next: tags.length > skip + limit ? skip + limit : null };
   }
 
-  /** Up to `limit` tags under a name or pattern. @throws query.not_found for a name that no tag has */
-  matching(pattern: string, gateway: string | undefined, limit: number): { tags: NamedTag[]; truncated: boolean } {
-    if (!pattern.includes('*')) {
-      const tags = this.#exactly(pattern, gateway);
-      if (tags.length === 0) throw notFound(pattern);
-      return { tags: tags.slice(0, limit), truncated: tags.length > limit };
-    }
-    const device = gateway === undefined ? undefined : this.device(gateway);
+  #like({ tag, gateway, source }: TagPattern): NamedTag[] {
+    const device = gateway === undefined || gateway.includes('*') ? undefined : this.device(gateway);
     const matched: TagRow[] = [];
     for (let after = 0; ; ) {
       const page = this.#catalog.tags(after, PAGE_TAGS, device);
       for (const row of page) {
-        const name = row.name ?? row.tag;
-        if (matches(pattern, name) || matches(pattern, `${this.#devices.nameOf(row.device)}:${name}`))
-          matched.push(row);
+        const of = this.#devices.nameOf(row.device);
+        if (gateway !== undefined && device === undefined && !matches(gateway, of)) continue;
+        if (matchesName(tag, source, row.name ?? row.tag, of)) matched.push(row);
       }
       after = page.at(-1)?.id ?? after;
       if (page.length < PAGE_TAGS) break;
     }
-    const tags = this.#grouped(matched);
-    return { tags: tags.slice(0, limit), truncated: tags.length > limit };
+    return this.#grouped(matched);
   }
 
   #exactly(text: string, gateway: string | undefined): NamedTag[] {
@@ -110,6 +112,15 @@ function notFound(text: string): SluiceError {
   return new SluiceError('query.not_found', 'discard', `nothing was received of a tag called ${text}`, {
     hint: 'GET /v1/latest?tag=* lists what there is.',
   });
+}
+
+function matchesName(tag: string, source: string | undefined, name: string, gateway: string): boolean {
+  const slash = name.indexOf('/');
+  if (source !== undefined) {
+    if (slash < 0 || !matches(source, name.slice(0, slash))) return false;
+    if (matches(tag, name.slice(slash + 1))) return true;
+  }
+  return matches(tag, name) || matches(tag, `${gateway}:${name}`);
 }
 
 /** `*` stands for any characters; linear in the text for each star, whatever the pattern. */

@@ -11,7 +11,6 @@ import { type PlainValue, Quality } from '../reading.ts';
 import { type BlockColumns, decodeBlock, ROWS_MAX, rowNumbers } from '../wire/block.ts';
 import type { AggregateRow } from '../wire/control.ts';
 import { ContentDigest, type TagDigest } from '../wire/digest.ts';
-
 import type { TagId } from '../wire/tag.ts';
 import { AggregateStore, Covered } from './aggregate-store.ts';
 import { BlockStore, type StoredBlock } from './block-store.ts';
@@ -19,6 +18,7 @@ import type { Catalog } from './catalog.ts';
 import { columnValues, tagStarts } from './columns-reader.ts';
 import type { Db } from './database.ts';
 import { Latest } from './latest.ts';
+import { Slices } from './slices.ts';
 import type { TagKey, TierBlock, TierReading, TierRow, TierWindow, TimeSpan, TransactionalTier } from './tier.ts';
 import { Windows } from './windows.ts';
 
@@ -134,25 +134,45 @@ export class EmbeddedTier implements TransactionalTier {
     return { readings: kept.map(({ key, timeMs, value, quality }) => ({ key, timeMs, value, quality })), truncated };
   }
 
+  async *scan(keys: readonly TagKey[], span: TimeSpan, signal?: AbortSignal): AsyncGenerator<readonly TierRow[]> {
+    const slices = new Slices(span);
+    const first = this.#firstMs(keys);
+    if (first !== undefined) slices.skipTo(first);
+    for (let slice = slices.next(); slice !== undefined; slice = slices.next()) {
+      const part = await this.range(keys, slice, slices.rowsMax, signal);
+      signal?.throwIfAborted();
+      if (slices.took(slice, part.readings.length, part.truncated) && part.readings.length > 0) yield part.readings;
+    }
+  }
+
   async windows(
-    keys: readonly TagKey[],
+    series: readonly (readonly TagKey[])[],
     span: TimeSpan,
     periodMs: number,
     signal?: AbortSignal,
-  ): Promise<TierWindow[]> {
-    const windows = new Windows(periodMs);
-    const covered = this.#addAggregates(keys, span, windows);
+  ): Promise<TierWindow[][]> {
+    const found = series.map(() => new Windows(periodMs));
+    const covered = new Covered();
+    const windowsOf = new Map<number, Windows>();
+    for (const [i, keys] of series.entries()) {
+      const windows = found[i];
+      if (windows === undefined) continue;
+      for (const key of keys) windowsOf.set(this.#catalog.idOf(key) ?? 0, windows);
+      this.#addAggregates(keys, span, windows, covered);
+    }
     const add: Visit = (columns, { run, class: cls, shiftMs, tags }, positions) => {
       for (const position of positions) {
-        const isSummedUp = covered.of(run, cls, tags[position] ?? 0);
+        const tag = tags[position] ?? 0;
+        const windows = windowsOf.get(tag);
+        const isSummedUp = covered.of(run, cls, tag);
         const kind = columns.tags[position]?.kind ?? 'number';
         eachReading(columns, shiftMs, position, span, (timeMs, value, quality, n) => {
-          if (isSummedUp?.(n, timeMs) !== true) windows.add(kind, timeMs, value, quality, n);
+          if (isSummedUp?.(n, timeMs) !== true) windows?.add(kind, timeMs, value, quality, n);
         });
       }
     };
-    await this.#visit(keys, span, () => Number.NEGATIVE_INFINITY, add, signal);
-    return windows.result();
+    await this.#visit(series.flat(), span, () => Number.NEGATIVE_INFINITY, add, signal);
+    return found.map((windows) => windows.result());
   }
 
   async digest(device: string, nameOf: (tag: TagId) => string, signal?: AbortSignal): Promise<Map<string, TagDigest>> {
@@ -190,8 +210,7 @@ export class EmbeddedTier implements TransactionalTier {
     return names;
   }
 
-  #addAggregates(keys: readonly TagKey[], span: TimeSpan, windows: Windows): Covered {
-    const covered = new Covered();
+  #addAggregates(keys: readonly TagKey[], span: TimeSpan, windows: Windows, covered: Covered): void {
     for (const key of keys) {
       const device = this.#catalog.findDevice(key.device);
       const tag = this.#catalog.idOf(key);
@@ -202,7 +221,17 @@ export class EmbeddedTier implements TransactionalTier {
         if (run !== undefined) covered.add(run, tag, row);
       }
     }
-    return covered;
+  }
+
+  /** Where the oldest block of these devices begins: what is asked from 1970 on does not begin there. */
+  #firstMs(keys: readonly TagKey[]): number | undefined {
+    let first: number | undefined;
+    for (const device of new Set(keys.map((key) => key.device))) {
+      const id = this.#catalog.findDevice(device);
+      const ms = id === undefined ? undefined : this.#blocks.firstMs(id);
+      if (ms !== undefined && (first === undefined || ms < first)) first = ms;
+    }
+    return first;
   }
 
   async #visit(

@@ -91,13 +91,22 @@ export interface Tier {
     limit: number,
     signal?: AbortSignal,
   ): Promise<{ readonly readings: readonly TierRow[]; readonly truncated: boolean }>;
-  /** Windows that hold at least one value, aligned to the epoch, in order of time. */
+  /**
+   * Every reading of these tags in order of time, in parts of bounded size, however long the span. A part that comes late may
+   * have what arrived meanwhile.
+   */
+  scan(keys: readonly TagKey[], span: TimeSpan, signal?: AbortSignal): AsyncIterable<readonly TierRow[]>;
+  /**
+   * Windows that hold at least one value, aligned to the epoch, in order of time.
+   * @param series keys that are one tag to whoever asks, and share their windows
+   * @returns in the order of `series`
+   */
   windows(
-    keys: readonly TagKey[],
+    series: readonly (readonly TagKey[])[],
     span: TimeSpan,
     periodMs: number,
     signal?: AbortSignal,
-  ): Promise<readonly TierWindow[]>;
+  ): Promise<readonly (readonly TierWindow[])[]>;
   /** Digest of the content of each tag of a device by its name, as it was sent: clock corrections are not in it. */
   digest(device: string, nameOf: (tag: TagId) => string, signal?: AbortSignal): Promise<ReadonlyMap<string, TagDigest>>;
   close(): void | Promise<void>;

@@ -36,7 +36,7 @@ export class Windows {
   /** @param n tells readings of one time apart, whatever order they come in */
   add(kind: SlotKind, timeMs: number, value: PlainValue, quality: number, n: number): void {
     if (isBad(quality) || value === null) return;
-    const open = this.#at(timeMs, value, n);
+    const open = this.#at(timeMs);
     open.count++;
     if (statusOf(quality) === 'good') open.good++;
     this.#ends(open, timeMs, value, n);
@@ -49,14 +49,15 @@ export class Windows {
 
   /** One that is longer than the period counts where it begins. */
   addAggregate(row: AggregateRow): void {
-    const { good, mean, min, max, first, last, firstMs, lastMs, startMs } = row;
+    const { good, mean, min, max, first, last, firstMs, lastMs, startMs, ranges } = row;
     if (good === 0 || mean === null) return;
-    const open = this.#at(startMs, first, 0);
+    const open = this.#at(startMs);
     open.count += good;
     open.good += good;
     open.aggregated += good;
-    if (first !== null) this.#ends(open, firstMs, first, 0);
-    if (last !== null) this.#ends(open, lastMs, last, 0);
+    // Its rows lie between these two numbers: as near as anyone can tell among readings of one time.
+    if (first !== null) this.#ends(open, firstMs, first, ranges[0]?.from ?? 0);
+    if (last !== null) this.#ends(open, lastMs, last, ranges.at(-1)?.to ?? 0);
     if (min !== null && (open.min === undefined || min < open.min)) open.min = min;
     if (max !== null && (open.max === undefined || max > open.max)) open.max = max;
     open.mean += ((mean - open.mean) * good) / open.count;
@@ -91,7 +92,7 @@ export class Windows {
     }
   }
 
-  #at(timeMs: number, value: PlainValue, n: number): Open {
+  #at(timeMs: number): Open {
     const startMs = Math.floor(timeMs / this.#periodMs) * this.#periodMs;
     let open = this.#open.get(startMs);
     if (open === undefined) {
@@ -101,12 +102,12 @@ export class Windows {
         min: undefined,
         max: undefined,
         mean: 0,
-        first: value,
-        firstMs: timeMs,
-        firstN: n,
-        last: value,
-        lastMs: timeMs,
-        lastN: n,
+        first: null,
+        firstMs: Number.POSITIVE_INFINITY,
+        firstN: 0,
+        last: null,
+        lastMs: Number.NEGATIVE_INFINITY,
+        lastN: 0,
         aggregated: 0,
       };
       this.#open.set(startMs, open);

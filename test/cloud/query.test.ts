@@ -33,6 +33,7 @@ describe('a query for readings', () => {
       from: '2026-03-01T00:00:01.000Z',
       to: '2026-03-01T00:00:03.000Z',
       truncated: false,
+      next: null,
       readings: [1, 2].map((i) => ({
         gateway: 'line3',
         tag: 'boiler/flow_temp',
@@ -47,11 +48,10 @@ describe('a query for readings', () => {
 
   test('takes patterns, and pages backwards over all they match', async () => {
     const seen: string[] = [];
-    for (let to = START_MS + 1e9, more = true; more; ) {
-      const { json } = await ask(`/v1/readings?gateway=line4&tag=*&from=0&limit=77&to=${to}`);
+    for (let cursor = String(START_MS + 1e9); cursor !== null; ) {
+      const { json } = await ask(`/v1/readings?gateway=line4&tag=*&from=0&limit=77&cursor=${cursor}`);
       seen.push(...json.readings.map((reading: { tag: string; timeMs: number }) => `${reading.tag} ${reading.timeMs}`));
-      more = json.truncated;
-      to = json.readings[0].timeMs;
+      cursor = json.next;
     }
     expect(seen).toHaveLength(600);
     expect(new Set(seen).size).toBe(600);
@@ -61,7 +61,7 @@ describe('a query for readings', () => {
     const asked = `/v1/readings?gateway=line3&tag=boiler/energy&from=${START_MS}&to=${START_MS + 1}`;
     const time = '2026-03-01T00:00:00.000Z';
     expect((await ask(`${asked}&format=csv`)).text).toBe(
-      `gateway,tag,time,timeMs,value,status,reason\r\nline3,boiler/energy,${time},${START_MS},9007199254740993,good,\r\n`,
+      `gateway,tag,unit,time,timeMs,value,status,reason\r\nline3,boiler/energy,Wh,${time},${START_MS},9007199254740993,good,\r\n`,
     );
     const lines = (await ask(`${asked}&format=ndjson`)).text.trim().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ tag: 'boiler/energy', value: '9007199254740993' }]);
@@ -84,9 +84,10 @@ describe('other queries', () => {
     const { json } = await ask(
       `/v1/windows?tag=line3:boiler/balance&period=1min&from=${START_MS + 90_000}&to=${START_MS + 90_001}`,
     );
-    expect(json).toMatchObject({ periodMs: 60_000, type: 'int64' });
+    expect(json).toMatchObject({ periodMs: 60_000, tags: [{ gateway: 'line3', type: 'int64' }] });
     expect(json.windows).toEqual([
       {
+        ...{ gateway: 'line3', tag: 'boiler/balance' },
         ...{ start: '2026-03-01T00:01:00.000Z', startMs: START_MS + 60_000, count: 60, good: 60, aggregated: 0 },
         ...{ min: '-120', max: '-61', mean: -90.5, first: '-61', last: '-120' },
       },
@@ -129,7 +130,10 @@ describe('a question that is not right is refused with what to do:', () => {
     ['/v1/readings?tag=line3:boiler/energy&limit=1000000', 400, 'query.invalid', /limit: at most/],
     ['/v1/readings?tag=line3:boiler/none', 404, 'query.not_found', /boiler\/none/],
     ["/v1/readings?tag=line3:x'%20OR%201=1--", 404, 'query.not_found', /OR 1=1/],
-    ['/v1/windows?tag=boiler/energy&period=1min', 400, 'query.ambiguous', /several gateways/],
+    ['/v1/windows?tag=boiler/energy', 400, 'query.invalid', /either period or points/],
+    ['/v1/windows?tag=boiler/energy&period=1min&points=5', 400, 'query.invalid', /either period or points/],
+    ['/v1/readings?tag=*&gateway=line9', 404, 'query.not_found', /line9/],
+    ['/v1/export?tag=*&format=json', 400, 'query.invalid', /format/],
     ['/v1/windows?tag=line3:boiler/energy&period=1ms&from=0', 400, 'query.invalid', /windows/],
     ['/v1/windows?tag=line3:boiler/energy&period=often', 400, 'query.invalid', /period: /],
     ['/v1/digest?gateway=line9', 404, 'query.not_found', /line9/],

@@ -38,6 +38,8 @@ export function tierContract(name: string, make: () => Promise<{ tier: Tier; end
     const values = async (tag: string, span = ALL, limit = 1000) =>
       (await tier.range(key(tag), span, limit)).readings.map(({ value }) => value);
 
+    const windows = async (tag: string, periodMs: number) => (await tier.windows([key(tag)], ALL, periodMs))[0];
+
     test('gives back every kind of value exactly, in order of time', async () => {
       await tier.apply([tierBlock(polls(3), 1)]);
       expect(await values(ENERGY)).toEqual([9_007_199_254_740_993n, 9_007_199_254_740_994n, 9_007_199_254_740_995n]);
@@ -115,8 +117,8 @@ export function tierContract(name: string, make: () => Promise<{ tier: Tier; end
 
     test('aggregates whole windows of any period', async () => {
       await tier.apply([tierBlock(polls(90, START_MS + 30_000), 1)]);
-      const windows = await tier.windows(key(BALANCE), ALL, 60_000);
-      expect(windows).toEqual([
+      const found = await windows(BALANCE, 60_000);
+      expect(found).toEqual([
         {
           startMs: START_MS,
           count: 30,
@@ -140,10 +142,10 @@ export function tierContract(name: string, make: () => Promise<{ tier: Tier; end
           aggregated: 0,
         },
       ]);
-      expect(await tier.windows(key(STATE), ALL, HOUR_MS)).toMatchObject([
+      expect(await windows(STATE, HOUR_MS)).toMatchObject([
         { count: 90, min: null, mean: null, first: 'heating', last: 'idle' },
       ]);
-      expect(await tier.windows(key(PUMP), ALL, HOUR_MS)).toMatchObject([{ min: 0, max: 1, mean: 0.5, last: true }]);
+      expect(await windows(PUMP, HOUR_MS)).toMatchObject([{ min: 0, max: 1, mean: 0.5, last: true }]);
     });
 
     test('leaves readings without a value out of windows', async () => {
@@ -153,7 +155,7 @@ export function tierContract(name: string, make: () => Promise<{ tier: Tier; end
         { tag: 0, timeMs: START_MS + 2, value: 0, quality: Quality.commError },
       ];
       await tier.apply([tierBlock(rows, 1)]);
-      expect(await tier.windows(key(FLOW), ALL, 1000)).toMatchObject([{ count: 2, good: 1, min: 4, mean: 6, last: 8 }]);
+      expect(await windows(FLOW, 1000)).toMatchObject([{ count: 2, good: 1, min: 4, mean: 6, last: 8 }]);
     });
 
     test('makes windows of what was rolled up and the raw rows outside of it, none twice', async () => {
@@ -186,9 +188,48 @@ export function tierContract(name: string, make: () => Promise<{ tier: Tier; end
         },
         NOW_MS,
       );
-      expect(await tier.windows(key(FLOW), ALL, 60_000)).toMatchObject([
+      expect(await windows(FLOW, 60_000)).toMatchObject([
         { count: 4, aggregated: 2, min: 1, max: 4, mean: 2.5, first: 1, last: 4 },
       ]);
+    });
+
+    test('knows the first and last of a window in which only some readings are summed up', async () => {
+      // Raw: at 0 s and 50 s. Summed up: from 10 s to 20 s, in a minute that begins at 0 s.
+      await tier.apply([
+        tierBlock(
+          [
+            { tag: 0, timeMs: START_MS + 500, value: 7 },
+            { tag: 0, timeMs: START_MS + 50_000, value: 8 },
+          ],
+          1,
+        ),
+      ]);
+      const times = { startMs: START_MS, periodMs: 60_000, firstMs: START_MS + 10_000, lastMs: START_MS + 20_000 };
+      const figures = { count: 2, good: 2, mean: 1.5, m2: 0.5, min: 1, max: 2, first: 1, last: 2 };
+      const where = { run: RUN, class: CLASS.normal, ranges: [{ from: 3, to: 4 }] };
+      await tier.addAggregate(DEVICE, { type: 'AGG', tag: FLOW, ...where, ...times, ...figures }, NOW_MS);
+      expect(await windows(FLOW, 60_000)).toMatchObject([{ count: 4, aggregated: 2, first: 7, last: 8 }]);
+    });
+
+    test('reads all of a long span in order, in parts, with what is dense and what is far apart', async () => {
+      const rows = [...polls(2), ...polls(50_000, START_MS + 30 * 24 * HOUR_MS)];
+      for (let i = 0; i < rows.length; i += 5000) await tier.apply([tierBlock(rows.slice(i, i + 5000), 1 + i)]);
+      const seen: number[] = [];
+      let parts = 0;
+      for await (const part of tier.scan([...key(FLOW), ...key(ENERGY)], { fromMs: 0, toMs: START_MS + 1e12 })) {
+        parts++;
+        expect(part.length).toBeLessThanOrEqual(160_000);
+        for (const { timeMs } of part) seen.push(timeMs);
+      }
+      expect(parts).toBeGreaterThan(2);
+      expect(seen).toHaveLength(100_004);
+      expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    });
+
+    test('makes windows of several tags in one go, each of its own readings', async () => {
+      await tier.apply([tierBlock(polls(10), 1)]);
+      const found = await tier.windows([key(BALANCE), [], [...key(PUMP), ...key('0'.repeat(32))]], ALL, HOUR_MS);
+      expect(found).toMatchObject([[{ count: 10, min: -10n }], [], [{ count: 10, max: 1 }]]);
     });
 
     test.each(['before', 'after'])(
@@ -230,7 +271,7 @@ export function tierContract(name: string, make: () => Promise<{ tier: Tier; end
       const rows = polls(4000);
       for (let i = 0; i < 15; i++) await tier.apply([tierBlock(rows, 1 + i * rows.length)]);
       const gone = AbortSignal.abort(new Error('gone'));
-      await expect(tier.windows(key(FLOW), ALL, 1000, gone)).rejects.toThrow('gone');
+      await expect(tier.windows([key(FLOW)], ALL, 1000, gone)).rejects.toThrow('gone');
     });
   });
 }
