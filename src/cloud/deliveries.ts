@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { codeOf, describe, SluiceError } from '../errors.ts';
+import { codeOf, describe, isSluiceError, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import {
   ANSWER_CODES,
@@ -16,7 +16,7 @@ import {
   signAnswer,
 } from '../wire/answer.ts';
 import { hex } from '../wire/bytes.ts';
-import { open } from '../wire/envelope.ts';
+import { authenticate, type EnvelopeLimits, openSigned } from '../wire/envelope.ts';
 import { HELLO_ANSWER_CONTENT_TYPE, HELLO_BYTES_MAX } from '../wire/hello.ts';
 import { type CloudKey, recipientSecret } from '../wire/keys.ts';
 import { type Body, readBody } from './body.ts';
@@ -26,6 +26,7 @@ import type { HelloDesk } from './hello-desk.ts';
 import { sendError } from './http-errors.ts';
 import type { CloudLimits } from './limits.ts';
 import type { CloudMetrics } from './metrics.ts';
+import { DeviceRates } from './rates.ts';
 import type { Receiver } from './receiver.ts';
 import { RefusalLog } from './refusal-log.ts';
 
@@ -39,8 +40,8 @@ export interface DeliveryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: CloudMetrics;
-  /** Asked before a batch is opened: seconds to wait when this device (so far only claimed) sends too much. */
-  readonly admit?: ((device: string) => number | undefined) | undefined;
+  /** Seconds to wait while what keeps the readings cannot keep up; undefined when it can. */
+  readonly pressure?: () => number | undefined;
   /** A batch signed by this key was applied. */
   readonly onSigned?: (kid: Uint8Array) => void;
   /** The store can no longer be trusted: the process must end. */
@@ -61,6 +62,13 @@ const HELLO_REFUSALS: Readonly<Record<string, AnswerName>> = {
   'hello.device_foreign': 'device_foreign',
 };
 
+/** What passes by itself: the gateway comes again. */
+const WAITS: Readonly<Record<string, AnswerName>> = {
+  'cloud.busy': 'busy',
+  'cloud.tier_lags': 'busy',
+  'cloud.rate_limited': 'rate_limited',
+};
+
 /** A body that was read whole, and who sent it. */
 interface Message {
   readonly kind: 'batch' | 'hello';
@@ -72,6 +80,7 @@ interface Message {
 export class Deliveries {
   readonly #options: DeliveryOptions;
   readonly #gate: Gate;
+  readonly #rates: DeviceRates;
   readonly #log: RefusalLog;
   #broken = false;
 
@@ -79,6 +88,7 @@ export class Deliveries {
     this.#options = options;
     const { requestsMax, requestBytesMax, waitingPerDeviceMax } = options.limits;
     this.#log = new RefusalLog(options.logger, options.clock);
+    this.#rates = new DeviceRates(options.limits, options.clock);
     this.#gate = new Gate({ requestsMax, bytesMax: requestBytesMax, waitingPerDeviceMax });
   }
 
@@ -132,22 +142,19 @@ export class Deliveries {
   }
 
   async #batch(reply: FastifyReply, message: Message): Promise<FastifyReply> {
-    const { receiver, clock, metrics, incarnation } = this.#options;
+    const { receiver, devices, clock, metrics, incarnation } = this.#options;
     const device = hex(message.device);
     try {
       if (this.#broken) throw new SluiceError('cloud.broken', 'stop', 'the store has failed');
       const { bytes } = message;
       if (bytes === undefined) throw new SluiceError('envelope.too_large', 'discard', 'larger than is taken');
-      const retryAfterS = this.#options.admit?.(device);
-      if (retryAfterS !== undefined) {
-        reply.header('retry-after', retryAfterS);
-        return this.#sign(reply, message, { code: ANSWER_CODES.rate_limited, rows: 0, duplicates: 0, incarnation });
-      }
+      // Known by its signature before it takes a place in the device's line or counts against its share.
+      const header = authenticate(bytes, devices, this.#limits());
+      this.#requireRoom(device, header.rows, bytes.length);
       const startMs = clock.monoMs();
       const applied = await this.#gate.inTurn(device, () => {
-        const opened = this.#open(bytes);
-        const done = receiver.apply(opened, clock.wallMs());
-        this.#options.onSigned?.(opened.header.signerKid);
+        const done = receiver.apply(openSigned(bytes, header, this.#recipient, this.#limits()), clock.wallMs());
+        this.#options.onSigned?.(header.signerKid);
         return done;
       });
       metrics.applied(applied, bytes.length, clock.monoMs() - startMs);
@@ -162,7 +169,8 @@ export class Deliveries {
     try {
       const { bytes } = message;
       if (bytes === undefined) throw new SluiceError('envelope.too_large', 'discard', 'larger than a HELLO');
-      const answer = await this.#gate.inTurn(hex(message.device), () => hello.answer(bytes, clock.wallMs()));
+      const asked = hello.check(bytes);
+      const answer = await this.#gate.inTurn(hex(message.device), () => hello.answerTo(asked, clock.wallMs()));
       metrics.answered('hello', 'ok');
       return reply.code(200).type(HELLO_ANSWER_CONTENT_TYPE).send(Buffer.from(answer));
     } catch (thrown) {
@@ -171,21 +179,26 @@ export class Deliveries {
     }
   }
 
-  #open(bytes: Uint8Array) {
-    const { keys, devices, limits } = this.#options;
-    const { envelopeBytesMax, plainBytesMax, rowsMax } = limits;
-    return open(
-      bytes,
-      { signer: (kid, device) => devices.signer(kid, device), recipient: (kid) => recipientSecret(keys, kid) },
-      { envelopeBytesMax, plainBytesMax, rowsMax },
-    );
+  #limits(): EnvelopeLimits {
+    const { envelopeBytesMax, plainBytesMax, rowsMax } = this.#options.limits;
+    return { envelopeBytesMax, plainBytesMax, rowsMax };
+  }
+
+  readonly #recipient = { recipient: (kid: Uint8Array) => recipientSecret(this.#options.keys, kid) };
+
+  /** @throws cloud.rate_limited, cloud.tier_lags: come again after so many seconds */
+  #requireRoom(device: string, rows: number, bytes: number): void {
+    const lagsS = this.#options.pressure?.();
+    if (lagsS !== undefined) throw later('cloud.tier_lags', 'what keeps the readings cannot keep up', lagsS);
+    const waitS = this.#rates.take(device, rows, bytes);
+    if (waitS !== undefined) throw later('cloud.rate_limited', 'this gateway sends too much', waitS);
   }
 
   #refuse(reply: FastifyReply, message: Message, thrown: unknown, refusal: number): FastifyReply {
     const { incarnation, limits, logger, onBroken } = this.#options;
-    const busy = codeOf(thrown) === 'cloud.busy';
-    const code = busy ? ANSWER_CODES.busy : refusal;
-    if (busy) reply.header('retry-after', limits.retryAfterS);
+    const wait = WAITS[codeOf(thrown)];
+    const code = wait === undefined ? refusal : ANSWER_CODES[wait];
+    if (wait !== undefined) reply.header('retry-after', retryAfterOf(thrown) ?? limits.retryAfterS);
     const facts = { kind: message.kind, device: hex(message.device), reason: describe(thrown) };
     if (code === ANSWER_CODES.internal) logger.error({ ...facts, err: thrown }, 'message failed');
     else this.#log.refused(answerCode(code)?.name ?? String(code), facts);
@@ -206,4 +219,13 @@ export class Deliveries {
       .type(ANSWER_CONTENT_TYPE)
       .send(Buffer.from(signed));
   }
+}
+
+function later(code: string, message: string, retryAfterS: number): SluiceError {
+  return new SluiceError(code, 'retry', message, { facts: { retryAfterS } });
+}
+
+function retryAfterOf(thrown: unknown): number | undefined {
+  const seconds = isSluiceError(thrown) ? thrown.facts.retryAfterS : undefined;
+  return typeof seconds === 'number' ? seconds : undefined;
 }

@@ -2,7 +2,7 @@
 import { SluiceError } from '../errors.ts';
 import { hex } from '../wire/bytes.ts';
 import { CODEC } from '../wire/compress.ts';
-import { type HeldRun, type HelloRun, openHello, signHelloAnswer } from '../wire/hello.ts';
+import { type HeldRun, type Hello, type HelloRun, openHello, signHelloAnswer } from '../wire/hello.ts';
 import type { CloudKey } from '../wire/keys.ts';
 import { intersect, RANGES_MAX } from '../wire/ranges.ts';
 import type { Catalog } from './catalog.ts';
@@ -31,21 +31,29 @@ export class HelloDesk {
     this.#options = options;
   }
 
-  /** @throws hello.malformed, hello.signature_invalid, hello.signer_unknown, hello.signer_revoked, hello.device_foreign */
+  /** @throws as `check` */
   answer(bytes: Uint8Array, nowMs: number): Uint8Array {
-    const { keys, devices, catalog, incarnation, sizeMax } = this.#options;
-    const {
-      device,
-      kid: signerKid,
-      nonce,
-      runs,
-    } = openHello(bytes, (kid, claimed) => {
-      const signer = devices.signer(kid, claimed);
+    return this.answerTo(this.check(bytes), nowMs);
+  }
+
+  /**
+   * Whose it is, and that it is believed.
+   * @throws hello.malformed, hello.signature_invalid, hello.signer_unknown, hello.signer_revoked, hello.device_foreign
+   */
+  check(bytes: Uint8Array): Hello {
+    const hello = openHello(bytes, (kid, claimed) => {
+      const signer = this.#options.devices.signer(kid, claimed);
       if (signer === 'revoked') throw refused('signer_revoked', 'signed by a revoked key');
       if (signer === 'foreign') throw refused('device_foreign', 'signed by the key of another device');
       return signer;
     });
-    this.#options.onSigned?.(signerKid);
+    this.#options.onSigned?.(hello.kid);
+    return hello;
+  }
+
+  /** To one that was checked. */
+  answerTo({ device, nonce, runs }: Hello, nowMs: number): Uint8Array {
+    const { keys, catalog, incarnation, sizeMax } = this.#options;
     const deviceId = catalog.findDevice(hex(device));
     const held = deviceId === undefined ? [] : runs.flatMap((run) => this.#held(deviceId, run));
     const answer = {

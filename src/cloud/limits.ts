@@ -2,8 +2,9 @@
 
 import { PLAIN_BYTES_MAX } from '../wire/compress.ts';
 import { ENVELOPE_BYTES_MAX, ROWS_MAX } from '../wire/envelope.ts';
+import type { RateLimits } from './rates.ts';
 
-export interface CloudLimits {
+export interface CloudLimits extends RateLimits {
   /** Of one batch as it travels. Beyond it the answer is a signed 413, beyond four times this the connection is closed. */
   readonly envelopeBytesMax: number;
   /** Of one batch when it is open. */
@@ -35,6 +36,9 @@ export const CLOUD_LIMITS: CloudLimits = {
   requestBytesMax: 256 * 1024 * 1024,
   waitingPerDeviceMax: 8,
   retryAfterS: 5,
+  // Twice what one receiver takes of all of them together (npm run bench): against what is broken or stolen, not a quota.
+  deviceReadingsPerS: 2_000_000,
+  deviceBytesPerS: 32 * 1024 * 1024,
   // Queries share the thread with the batches; more at once would only make all of them late.
   queriesMax: 8,
   queryMs: 30_000,

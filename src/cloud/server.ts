@@ -44,8 +44,6 @@ export interface CloudOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: Partial<CloudLimits>;
-  /** Asked before a batch is opened: seconds to wait when this device (32 hex digits; so far only claimed) sends too much. */
-  readonly admit?: ((device: string) => number | undefined) | undefined;
 }
 
 export interface Cloud {
@@ -94,7 +92,6 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     clock,
     logger,
     metrics,
-    admit: options.admit,
     onSigned,
     onBroken,
   });

@@ -33,6 +33,7 @@ export const ENVELOPE_BYTES_MAX = 8 * 1024 * 1024;
 export const BATCH_ID_BYTES = 16;
 const KEY_BYTES = 32;
 const DIGEST_BYTES = 32;
+const RECIPIENT_AT = 8;
 const ROWS_AT = 68;
 const NONCE = new Uint8Array(nacl.secretbox.nonceLength);
 
@@ -152,6 +153,15 @@ export function readHeader(envelope: Uint8Array, limits: EnvelopeLimits = {}): H
   return { suite, codec, lane, flags, recipientKid, signerKid, device, batchId, cutMs, plainLen, rows, ephemeralKey };
 }
 
+/** Whom an envelope of ours is sealed to, and who signed it. */
+export function kidsOf(envelope: Uint8Array): { readonly recipient: Uint8Array; readonly signer: Uint8Array } {
+  const signerAt = RECIPIENT_AT + KID_BYTES;
+  return {
+    recipient: envelope.subarray(RECIPIENT_AT, signerAt),
+    signer: envelope.subarray(signerAt, signerAt + KID_BYTES),
+  };
+}
+
 export interface OpenKeys {
   /** The public key of this kid if it belongs to this device; why not, otherwise. */
   signer(kid: Uint8Array, device: Uint8Array): Uint8Array | undefined | 'revoked' | 'foreign';
@@ -172,8 +182,30 @@ export interface Opened {
  * @throws SluiceError `envelope.<name>`, recovery discard; each name is one of `ANSWER_CODES`.
  */
 export function open(envelope: Uint8Array, keys: OpenKeys, limits: EnvelopeLimits = {}): Opened {
+  return openSigned(envelope, authenticate(envelope, keys, limits), keys, limits);
+}
+
+/**
+ * The first half of `open`: whose it is, beyond doubt, before anything is spent on it.
+ * @throws as `open`, up to `envelope.signature_invalid`
+ */
+export function authenticate(
+  envelope: Uint8Array,
+  keys: Pick<OpenKeys, 'signer'>,
+  limits: EnvelopeLimits = {},
+): Header {
   const header = readHeader(envelope, limits);
   requireSignature(envelope, header, keys);
+  return header;
+}
+
+/** The second half, of the very bytes that `authenticate` gave the header of. @throws as `open`, from `envelope.recipient_unknown` on */
+export function openSigned(
+  envelope: Uint8Array,
+  header: Header,
+  keys: Pick<OpenKeys, 'recipient'>,
+  limits: EnvelopeLimits = {},
+): Opened {
   const compressed = openBox(envelope, header, keys);
   const plain = inflatePayload(compressed, header, limits.plainBytesMax ?? PLAIN_BYTES_MAX);
   const payload = checked(PAYLOAD_CODES, 'payload_malformed', () => decodePayload(plain));
@@ -181,7 +213,7 @@ export function open(envelope: Uint8Array, keys: OpenKeys, limits: EnvelopeLimit
   return { header, payload, contents };
 }
 
-function requireSignature(envelope: Uint8Array, header: Header, keys: OpenKeys): void {
+function requireSignature(envelope: Uint8Array, header: Header, keys: Pick<OpenKeys, 'signer'>): void {
   const signer = keys.signer(header.signerKid, header.device);
   if (signer === undefined) throw refusal('signer_unknown', 'signed by a key that is not enrolled');
   if (signer === 'revoked') throw refusal('signer_revoked', 'signed by a revoked key');
@@ -195,7 +227,7 @@ function requireSignature(envelope: Uint8Array, header: Header, keys: OpenKeys):
   if (!valid) throw refusal('signature_invalid', 'the signature does not match');
 }
 
-function openBox(envelope: Uint8Array, header: Header, keys: OpenKeys): Uint8Array {
+function openBox(envelope: Uint8Array, header: Header, keys: Pick<OpenKeys, 'recipient'>): Uint8Array {
   const secretKey = keys.recipient(header.recipientKid);
   if (secretKey === undefined) throw refusal('recipient_unknown', 'sealed to a key that is not held');
   const secret = checked({}, 'ephemeral_weak', () => {
