@@ -44,24 +44,28 @@ export class Cutting {
   readonly #options: CuttingOptions;
   readonly #selection: Selection;
   readonly #builder: BatchBuilder;
+  #device: DeviceKey | undefined;
   readonly #clouds = new Map<string, CloudPublic>();
 
   constructor(parts: Parts, options: CuttingOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#device = options.device;
     const { store, runs, tags, targets, flight, marks } = parts;
     this.#selection = new Selection({ store, marks, runs, targets, flight, unsyncedWaitMs: options.unsyncedWait });
     this.#builder = new BatchBuilder(store, runs, tags);
   }
 
-  setRecipient(target: string, cloud: CloudPublic): void {
+  /** @param device signs from now on. */
+  setRecipient(target: string, cloud: CloudPublic, device: DeviceKey | undefined): void {
     this.#clouds.set(target, cloud);
+    this.#device = device ?? this.#device;
   }
 
   cut(request: CutRequest): CutBatch | undefined {
     const target = this.#parts.targets.get(request.target);
     const cloud = this.#clouds.get(request.target);
-    const { device } = this.#options;
+    const device = this.#device;
     if (cloud === undefined || device === undefined) return undefined;
     for (let rowsMax = request.rowsMax, tries = 0; tries < HALVINGS_MAX; tries++) {
       const built = this.#build({ ...request, rowsMax }, target, { device, cloud });

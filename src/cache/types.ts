@@ -5,7 +5,7 @@ import type { HeldGap } from '../wire/answer.ts';
 import type { ClassNumber, Lane } from '../wire/classes.ts';
 import type { AlarmRow } from '../wire/control.ts';
 import type { HelloAnswer, HelloRun } from '../wire/hello.ts';
-import type { CloudPublic } from '../wire/keys.ts';
+import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import type { Range, RangeSet } from '../wire/ranges.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { Backlog, CacheStats, LadderState } from './stats.ts';
@@ -243,8 +243,8 @@ export interface CacheClient {
   helloRuns(target: string, page?: number): Promise<HelloQuestion>;
   /** Compares the answer with the marks as they were when the question was taken. @throws cache.question_unknown (discard) */
   hello(question: HelloQuestion, answer: HelloAnswer): Promise<HelloOutcome>;
-  /** Whom batches are sealed to; nothing is cut before. */
-  setRecipient(target: string, keys: CloudPublic): void;
+  /** Whom batches are sealed to, and which key signs them from now on; nothing is cut before. Batches in flight stay as they are. */
+  setRecipient(target: string, keys: CloudPublic, device?: DeviceKey): void;
   /** The cloud does not know the dictionary that we name: the next batches carry the whole one. */
   forgetDictionary(target: string): Promise<void>;
   /** The last row of each alarm that is active: raised, or acknowledged. */

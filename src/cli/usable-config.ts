@@ -4,7 +4,7 @@ import { atRestKeyFaults } from '../cache/index.ts';
 import { type Finding, findingsOf } from '../config/findings.ts';
 import { type Config, type Fault, loadConfig } from '../config/load.ts';
 import { describe, isSluiceError } from '../errors.ts';
-import { uplinkKeyFaults } from '../uplink/index.ts';
+import { tlsFileFaults, uplinkKeyFaults } from '../uplink/index.ts';
 
 interface Usable {
   readonly config: Config;
@@ -30,6 +30,7 @@ function unusableKeys({ uplink, cache }: Config): Fault[] {
   const ofUplink = uplink === undefined ? [] : uplinkKeyFaults(uplink.keys);
   return [
     ...ofUplink.map(({ setting, error }) => fault(['uplink', 'keys', setting], error)),
+    ...tlsFileFaults(uplink?.tls).map(({ setting, error }) => fault(['uplink', 'tls', setting], error)),
     ...atRestKeyFaults(cache.encryptAtRest).map(({ path, error }) => fault(['cache', 'encryptAtRest', ...path], error)),
   ];
 }

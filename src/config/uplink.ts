@@ -65,8 +65,10 @@ export const uplinkSchema = z
     keys: z.strictObject({
       /** File with mode 0600, or `${credential:…}`. */
       device: filePath(),
-      /** The cloud's public keys. */
+      /** The cloud's public keys (`cloud.pub`), or the root that signs lists of them (`root.pub`). */
       cloud: filePath(),
+      /** Where the newest list is kept; `cloud.list` beside a `root.pub`. */
+      list: filePath().optional(),
     }),
     /** The live lane sends at most this often. */
     cutInterval: durationFrom(20, '20ms').default(CUT_INTERVAL_MS),

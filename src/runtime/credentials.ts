@@ -8,12 +8,12 @@ const FILE_BYTES_MAX = 64 * 1024;
 const GROUP_OR_OTHERS = 0o077;
 
 /** A small text file, without its last line break. Throws `credential.unreadable`. */
-export function readSmallFile(file: string): string {
+export function readSmallFile(file: string, bytesMax = FILE_BYTES_MAX): string {
   try {
     const stat = statSync(file);
     if (!stat.isFile()) throw new SluiceError('credential.unreadable', 'stop', `${file} is no file`);
-    if (stat.size > FILE_BYTES_MAX) {
-      throw new SluiceError('credential.unreadable', 'stop', `${file} is larger than ${FILE_BYTES_MAX / 1024} KiB`);
+    if (stat.size > bytesMax) {
+      throw new SluiceError('credential.unreadable', 'stop', `${file} is larger than ${bytesMax / 1024} KiB`);
     }
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (thrown) {

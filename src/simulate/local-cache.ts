@@ -9,7 +9,6 @@ import type { Append, CacheClient, CacheTag, CutRequest, HotState, LadderState }
 import { Uncommitted } from '../cache/uncommitted.ts';
 import { asError, codeOf, isSluiceError, SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
-import type { CloudPublic } from '../wire/keys.ts';
 import type { Random } from './random.ts';
 
 const HURRY_APART_MS = 20;
@@ -122,8 +121,8 @@ export class LocalCache implements CacheClient {
   alarms = () => this.#call((core) => core.alarms());
   backlog = (target: string) => this.#call((core) => core.backlog(target));
   stats = () => this.#call((core) => core.stats());
-  setRecipient(target: string, keys: CloudPublic): void {
-    this.#call((core) => core.setRecipient(target, keys)).catch(() => {});
+  setRecipient(...args: Parameters<CacheClient['setRecipient']>): void {
+    this.#call((core) => core.setRecipient(...args)).catch(() => {});
   }
   onWindows(): void {}
   onDamage(): void {}

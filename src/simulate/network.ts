@@ -71,6 +71,8 @@ export class Network {
   connect(name: string, clock: ProcessClock, inFlight: (by: number) => void): Connect {
     return ({ timeoutMs }) => ({
       post: (message, signal) => this.#post(name, clock, message, signal, timeoutMs, inFlight),
+      // The gateways of the simulation know their cloud's keys.
+      get: () => Promise.reject(new SluiceError('simulate.nothing_there', 'retry', 'there is no key list')),
       close: async () => {},
     });
   }

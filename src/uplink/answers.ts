@@ -6,8 +6,8 @@ import type { CutBatch } from '../cache/types.ts';
 import { codeOf, describe } from '../errors.ts';
 import { type Answer, answerCode, verifyAnswer } from '../wire/answer.ts';
 import { hex } from '../wire/bytes.ts';
-import type { CloudPublic } from '../wire/keys.ts';
 import { retryAfterMs } from './backoff.ts';
+import type { CloudKeys } from './cloud-keys.ts';
 import type { Reply } from './connection.ts';
 import type { Outcome } from './decide.ts';
 import { isTlsFailure, tlsHint } from './tls.ts';
@@ -15,7 +15,7 @@ import type { Attempt, IgnoredAnswers } from './types.ts';
 
 export interface AnswerReader {
   readonly device: Uint8Array;
-  readonly keys: CloudPublic;
+  readonly keys: Pick<CloudKeys, 'answer' | 'follows' | 'version'>;
   readonly ignored: IgnoredAnswers;
   readonly wallMs: number;
 }
@@ -24,12 +24,14 @@ export interface AnswerReader {
 const TOO_LARGE = new Set(['too_large', 'rows_too_many', 'plain_too_large']);
 
 const HINTS: Readonly<Record<string, string>> = {
-  signer_unknown: "the receiver does not know this box's key: enrol it (sluice keygen shows the public half)",
-  device_unknown: 'the receiver does not know this box: enrol it',
-  signer_revoked: "this box's key was revoked at the receiver: make and enrol a new one",
+  signer_unknown:
+    "the receiver does not know this box's key: enrol it (sluice enroll), or put device.json into its list of devices",
+  device_unknown: 'the receiver does not know this box: enrol it (sluice enroll)',
+  signer_revoked:
+    "this box's key was revoked at the receiver: if the box is still yours, make a token for it there (sluice cloud token) and enrol it anew",
   device_foreign: "this box's key belongs to another device at the receiver: was the key file copied?",
   recipient_unknown:
-    "the receiver has another key than uplink.keys.cloud: copy the receiver's current public keys here",
+    'the receiver has other keys than uplink.keys.cloud names, and gives no newer key list: copy its current cloud.pub here',
   codec_unknown: 'the receiver cannot decompress this codec: set uplink.codec: deflate',
 };
 
@@ -42,7 +44,7 @@ export function readReply(reply: Reply, batch: Pick<CutBatch, 'digest' | 'rows'>
     const isYes = reply.status >= 200 && reply.status < 300;
     // An ordinary error page of a proxy is no failed answer.
     if (code !== 'answer.malformed' || isYes) count(reader.ignored, code);
-    if (code === 'answer.key_unknown') return { outcome: unknownKey() };
+    if (code === 'answer.key_unknown') return { outcome: unknownKey(reader.keys) };
     return { outcome: unsignedOutcome(reply, code === 'answer.foreign', reader.wallMs) };
   }
   const incarnation = hex(answer.incarnation);
@@ -108,9 +110,10 @@ function waitAsked({ status, retryAfter, date }: Reply, wallMs: number): number 
   return status === 429 || status === 503 ? retryAfterMs(retryAfter, date, wallMs) : undefined;
 }
 
-function unknownKey(): Outcome {
-  const hint =
-    "the receiver signs with a key that is not in uplink.keys.cloud: copy the receiver's current public keys here";
+function unknownKey({ follows, version }: AnswerReader['keys']): Outcome {
+  const hint = follows
+    ? `the receiver signs with a key that is not in its key list (version ${version} here), and gives no newer one: is it the right receiver, and does it serve its list (--key-list)?`
+    : "the receiver signs with a key that is not in uplink.keys.cloud: copy the receiver's current public keys here";
   return denied('answer_key_unknown', false, 'an answer signed by a key that is not known', hint);
 }
 

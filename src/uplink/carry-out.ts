@@ -50,7 +50,8 @@ export async function carryOut(
         onWrittenOff(refusable, action.reason);
         break;
       case 'reseal':
-        await cache.forgetDictionary(target);
+      case 'recut':
+        if (action.do === 'reseal') await cache.forgetDictionary(target);
         await cache.release(batchId);
         lane.done(trial);
         lane.nextCutMs = clock.monoMs();

@@ -40,8 +40,11 @@ export interface Message {
   readonly answerBytesMax: number;
 }
 
+/** A message without a body. */
+export type Question = Pick<Message, 'path' | 'accept' | 'answerBytesMax'>;
+
 /** What carries requests to the cloud. */
-export type Link = Pick<Connection, 'post' | 'close'>;
+export type Link = Pick<Connection, 'post' | 'get' | 'close'>;
 export type Connect = (options: ConnectionOptions) => Link;
 
 export const connectHttp: Connect = (options) => new Connection(options);
@@ -73,7 +76,16 @@ export class Connection {
   /**
    * @throws SluiceError `uplink.timeout` past the deadline, the signal's reason when aborted, else undici's or Node's error.
    */
-  async post(message: Message, signal: AbortSignal): Promise<Reply> {
+  post(message: Message, signal: AbortSignal): Promise<Reply> {
+    return this.#within(message, signal);
+  }
+
+  /** As `post`. */
+  get(question: Question, signal: AbortSignal): Promise<Reply> {
+    return this.#within(question, signal);
+  }
+
+  async #within(message: Message | Question, signal: AbortSignal): Promise<Reply> {
     signal.throwIfAborted();
     const deadline = new AbortController();
     const timer = this.#options.clock.after(this.#options.timeoutMs, () =>
@@ -99,7 +111,7 @@ export class Connection {
     await this.#pool.destroy();
   }
 
-  async #exchange(message: Message, signal: AbortSignal): Promise<Reply> {
+  async #exchange(message: Message | Question, signal: AbortSignal): Promise<Reply> {
     const wasWarm = this.#warm;
     try {
       return await this.#once(message, signal);
@@ -110,12 +122,13 @@ export class Connection {
     }
   }
 
-  async #once(message: Message, signal: AbortSignal): Promise<Reply> {
+  async #once(message: Message | Question, signal: AbortSignal): Promise<Reply> {
+    const headers = { accept: message.accept, 'user-agent': 'sluice' };
     const response = await this.#pool.request({
       path: message.path,
-      method: 'POST',
-      headers: { 'content-type': message.contentType, accept: message.accept, 'user-agent': 'sluice' },
-      body: message.body,
+      ...('body' in message
+        ? { method: 'POST', body: message.body, headers: { ...headers, 'content-type': message.contentType } }
+        : { method: 'GET', headers }),
       signal,
     });
     const reply = {

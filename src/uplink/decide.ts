@@ -11,6 +11,8 @@ export type Outcome =
   /** A signed code about the content of this batch. */
   | { readonly kind: 'refused'; readonly code: string }
   | { readonly kind: 'dictionaryUnknown' }
+  /** Sealed to, or signed by, a key that was good when it was cut; there are newer ones. */
+  | { readonly kind: 'keysChanged' }
   | { readonly kind: 'tooLarge'; readonly signed: boolean }
   /** Nothing usable came back; the same bytes may well pass later. */
   | {
@@ -67,7 +69,9 @@ export type Action =
   /** Kept, tried rarely, with an alarm; the rest flows. */
   | { readonly do: 'park'; readonly afterMs: number; readonly reason: string }
   /** Sealed anew with the full dictionary. */
-  | { readonly do: 'reseal' };
+  | { readonly do: 'reseal' }
+  /** Sealed anew, with the keys of now. */
+  | { readonly do: 'recut' };
 
 /** What the attempt says about the cloud as a whole; the breaker acts on it. */
 export type CloudNews =
@@ -155,6 +159,8 @@ export function decide(history: History, outcome: Outcome, passes: Passes, rando
     }
     case 'tooLarge':
       return tooLarge(history, outcome.signed);
+    case 'keysChanged':
+      return { action: { do: 'recut' }, cloud: { state: 'alive' } };
     case 'dictionaryUnknown':
       if (history.dictionaryMisses <= DICTIONARY_MISSES_MAX)
         return { action: { do: 'reseal' }, cloud: { state: 'alive' } };
@@ -254,5 +260,7 @@ export function errorText(outcome: Outcome): string | undefined {
       return outcome.signed ? 'too large for the cloud' : 'too large for something on the way';
     case 'dictionaryUnknown':
       return 'the cloud does not know the tag dictionary';
+    case 'keysChanged':
+      return 'sealed before keys changed; sealed anew';
   }
 }

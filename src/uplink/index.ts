@@ -10,15 +10,19 @@ import type { Lane as LaneName } from '../wire/classes.ts';
 import type { HelloAnswer } from '../wire/hello.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import { type OnAlarm, UplinkAlarms } from './alarms.ts';
+import { HELLO_TRIAL } from './breaker.ts';
+import { CloudKeys, type KeyListPlace } from './cloud-keys.ts';
 import { type Connect, connectHttp, type Link } from './connection.ts';
 import { HelloClient } from './hello.ts';
 import type { Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import { connectionOptions, Sender } from './send.ts';
+import { Signer } from './signer.ts';
 import type { HoldState, LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
 
 export type { OnAlarm } from './alarms.ts';
 export { readUplinkKeys, uplinkKeyFaults } from './keyfiles.ts';
+export { tlsFileFaults } from './tls.ts';
 export type { LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
 
 /** The sealed link's name in marks and ledger. */
@@ -36,7 +40,12 @@ export interface UplinkOptions {
   readonly random: () => number;
   readonly logger: UplinkLogger;
   readonly device: DeviceKey;
-  readonly cloudKeys: CloudPublic;
+  /** Undefined with a `keyList` that was never fetched. */
+  readonly cloudKeys: CloudPublic | undefined;
+  /** Whose lists of keys count beyond these, and where the newest is kept. */
+  readonly keyList?: KeyListPlace | undefined;
+  /** The device key in its file, where that changed since the last call. */
+  readonly deviceChanged?: (() => DeviceKey | undefined) | undefined;
   readonly onAlarm?: OnAlarm;
   /** HTTP by default; the simulation brings a network of its own. */
   readonly connect?: Connect;
@@ -77,32 +86,50 @@ class RunningUplink implements Uplink {
   readonly #helloConnection: Link;
   readonly #hello: HelloClient;
   readonly #lanes: Lanes;
+  readonly #keys: CloudKeys;
+  readonly #signer: Signer;
   readonly #aborted = new AbortController();
   #pendingRows: number | undefined;
   #backlogTimer: Timer | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(config: UplinkConfig, cache: UplinkCache, options: UplinkOptions) {
-    const { clock, random, logger, device, cloudKeys: keys, connect = connectHttp } = options;
+    const { clock, random, logger, connect = connectHttp } = options;
     this.#config = config;
     this.#cache = cache;
     this.#options = options;
     this.#alarms = new UplinkAlarms(options.onAlarm ?? (() => {}));
-    this.#sender = new Sender(config, clock, device.device, keys, connect);
     const { base, ...shared } = connectionOptions(config, clock);
     this.#helloConnection = connect({ ...shared, connections: 1 });
+    const keys = new CloudKeys({
+      ...{ keys: options.cloudKeys, place: options.keyList, clock, logger },
+      link: this.#helloConnection,
+      path: `${base}/v1/keys`,
+      onChange: (cloud) => cache.setRecipient(CLOUD_TARGET, cloud, this.#signer.key),
+    });
+    this.#keys = keys;
+    const signer = new Signer({
+      ...{ key: options.device, changed: options.deviceChanged, clock, logger },
+      onChange: (key) => this.#onDeviceKey(key),
+    });
+    this.#signer = signer;
+    this.#sender = new Sender(config, clock, signer, keys, connect);
     this.#hello = new HelloClient({
       connection: this.#helloConnection,
       path: `${base}/v1/hello`,
       target: CLOUD_TARGET,
       cache,
-      device,
+      signer,
       keys,
       clock,
       random,
       logger,
       mayAsk: () => this.#lanes.breaker.state === 'closed' && this.#lanes.breaker.admitsNew,
       onAnswer: (answer, outcome) => this.#onHello(answer, outcome),
+      onDenied: (news) => {
+        this.#lanes.breaker.tell(HELLO_TRIAL, news);
+        this.#alarms.update(this.#lanes.breaker, this.#lanes.lanes);
+      },
     });
     this.#lanes = new Lanes({
       config,
@@ -120,10 +147,12 @@ class RunningUplink implements Uplink {
   }
 
   start(): void {
-    this.#cache.setRecipient(CLOUD_TARGET, this.#options.cloudKeys);
+    const { cloudKeys, device } = this.#options;
+    if (cloudKeys !== undefined) this.#cache.setRecipient(CLOUD_TARGET, cloudKeys, device);
+    this.#signer.start();
     void this.#lookAtBacklog();
     // What the cloud holds already need not be sent; when it does not answer, batches find out by themselves.
-    void this.#hello.ask(this.#aborted.signal).then(() => {
+    void this.#hello.askAndTell(this.#aborted.signal).then(() => {
       if (this.#stopping === undefined) this.#lanes.start();
     });
   }
@@ -155,6 +184,7 @@ class RunningUplink implements Uplink {
   async #stop(): Promise<void> {
     this.#backlogTimer?.cancel();
     this.#hello.stop();
+    this.#signer.stop();
     await this.#lanes.stop(STOP_GRACE_MS);
     this.#aborted.abort(new Error('the uplink is stopping'));
     await Promise.all([this.#sender.close(), this.#helloConnection.close()]);
@@ -204,8 +234,18 @@ class RunningUplink implements Uplink {
     return holds;
   }
 
+  #onDeviceKey(key: DeviceKey): void {
+    const { current } = this.#keys;
+    if (current !== undefined) this.#cache.setRecipient(CLOUD_TARGET, current, key);
+    // The cloud takes the old key until it sees the new one: it shall see it now.
+    if (this.#lanes.breaker.state === 'closed') void this.#hello.askAndTell(this.#aborted.signal);
+  }
+
   #onHello(answer: HelloAnswer, { marked, reopened, lost }: HelloOutcome): void {
     this.#lanes.limit(answer.sizeMax, answer.codecs);
+    if (answer.keyListVersion > this.#keys.version) {
+      void this.#keys.newerThan(this.#keys.version, this.#aborted.signal);
+    }
     const rewound = reopened + lost > 0;
     const text = `the cloud no longer holds ${reopened + lost} rows it had acknowledged: ${reopened} are sent again, ${lost} are lost there`;
     this.#alarms.set('cloud-rewound', rewound ? text : undefined);

@@ -242,12 +242,20 @@ export class Lanes implements Site {
     this.#dictionaryMisses = 0;
   }
 
-  /** Only the batch that opened the breaker is left: a hello finds out whether the cloud is back. */
+  /**
+   * A hello finds out whether the cloud is back: when only the batch that opened the breaker is left, and in a hold when there is
+   * nothing to send that could be tried.
+   */
   #lastResort(): void {
-    if (this.breaker.state !== 'open' || !this.breaker.admitsNew) return;
-    if (this.lanes.some((lane) => lane.busy > 0) || this.lanes.every((lane) => lane.waiting.length === 0)) return;
+    if (this.breaker.state === 'closed' || !this.breaker.admitsNew) return;
+    if (this.lanes.some((lane) => lane.busy > 0)) return;
+    if (this.lanes.some((lane) => lane.waiting.length > 0) !== (this.breaker.state === 'open')) return;
     this.breaker.sent(HELLO_TRIAL);
-    this.#run(this.options.hello(this.#stop.signal).then((news) => this.breaker.tell(HELLO_TRIAL, news)));
+    const asked = this.options.hello(this.#stop.signal).then((news) => {
+      this.breaker.tell(HELLO_TRIAL, news);
+      this.options.onChange();
+    });
+    this.#run(asked);
   }
 
   #scheduleWake(): void {

@@ -1,8 +1,8 @@
 /** TLS settings of the uplink: own authorities, a client certificate, a pinned server certificate. */
-import { readFileSync } from 'node:fs';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { UplinkConfig } from '../config/uplink.ts';
-import { codeOf, SluiceError } from '../errors.ts';
+import { codeOf, isSluiceError, SluiceError } from '../errors.ts';
+import { readSecretFile, readSmallFile } from '../runtime/credentials.ts';
 
 export interface TlsOptions {
   readonly ca?: string;
@@ -11,7 +11,26 @@ export interface TlsOptions {
   readonly checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined;
 }
 
-/** @throws SluiceError `uplink.tls_file` when a named file cannot be read. */
+type TlsConfig = NonNullable<UplinkConfig['tls']>;
+const PEM = /-----BEGIN [A-Z0-9 ]+-----/;
+/** All authorities of a Debian are 220 kB. */
+const CA_BYTES_MAX = 4 * 1024 * 1024;
+const FILES = ['ca', 'cert', 'key'] as const;
+
+/** What `tlsOptions` would stop at, for each of its files. */
+export function tlsFileFaults(config: UplinkConfig['tls']): { setting: keyof TlsConfig; error: unknown }[] {
+  return FILES.flatMap((setting) => {
+    try {
+      const given = config?.[setting];
+      if (given !== undefined) read(given, setting);
+      return [];
+    } catch (error) {
+      return [{ setting, error }];
+    }
+  });
+}
+
+/** Each is a path, or the PEM itself, as `${credential:…}` leaves it. @throws SluiceError `uplink.tls_file` for one that cannot be used. */
 export function tlsOptions(config: UplinkConfig['tls']): TlsOptions {
   const pin = config?.pin;
   return {
@@ -28,12 +47,20 @@ export function tlsOptions(config: UplinkConfig['tls']): TlsOptions {
   };
 }
 
-function read(path: string, setting: string): string {
+function read(given: string, setting: (typeof FILES)[number]): string {
+  if (PEM.test(given)) return given;
+  let text: string;
   try {
-    return readFileSync(path, 'utf8');
+    text = setting === 'key' ? readSecretFile(given) : readSmallFile(given, CA_BYTES_MAX);
   } catch (cause) {
-    throw new SluiceError('uplink.tls_file', 'stop', `cannot read uplink.tls.${setting} ${path}`, { cause });
+    const hint = isSluiceError(cause) ? cause.hint : undefined;
+    throw new SluiceError('uplink.tls_file', 'stop', `cannot use uplink.tls.${setting} ${given}`, {
+      cause,
+      ...(hint === undefined ? {} : { hint }),
+    });
   }
+  if (!PEM.test(text)) throw new SluiceError('uplink.tls_file', 'stop', `${given} holds no PEM`);
+  return text;
 }
 
 /** Node's codes for certificates that do not verify (OpenSSL's X509_V_ERR_… without the prefix). */

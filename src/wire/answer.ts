@@ -106,6 +106,14 @@ export function verifyAnswer(
   return decode(parts);
 }
 
+/** Which key an answer says it is signed by; undefined for what is no answer. */
+export function answerKid(body: Uint8Array): Uint8Array | undefined {
+  const reader = new ByteReader(body);
+  if (body.length < SIGNATURE_AT || reader.u32() !== MAGIC) return undefined;
+  reader.bytes(FACTS_BYTES);
+  return reader.bytes(KID_BYTES);
+}
+
 interface Parts {
   readonly facts: Uint8Array;
   readonly kid: Uint8Array;

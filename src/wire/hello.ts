@@ -154,6 +154,13 @@ export function verifyHelloAnswer(
   });
 }
 
+/** Which key an answer to a HELLO says it is signed by; undefined for what is none. */
+export function helloAnswerKid(body: Uint8Array): Uint8Array | undefined {
+  const reader = new ByteReader(body);
+  if (body.length < 4 + KID_BYTES || reader.u32() !== ANSWER_MAGIC) return undefined;
+  return reader.bytes(KID_BYTES);
+}
+
 function writeRuns<Entry extends { readonly class: ClassNumber }>(
   writer: ByteWriter,
   runs: readonly { readonly run: Uint8Array; readonly classes: readonly Entry[] }[],

@@ -35,7 +35,7 @@ export function asyncCache(core: CacheCore): UplinkCache {
     helloRuns: (target, page) => soon(() => core.helloRuns(target, page)),
     hello: (question, answer) => soon(() => core.hello(question, answer)),
     forgetDictionary: (target) => soon(() => core.forgetDictionary(target)),
-    setRecipient: (target, keys) => core.setRecipient(target, keys),
+    setRecipient: (...args) => core.setRecipient(...args),
     backlog: (target) => soon(() => core.backlog(target)),
   };
 }
