@@ -14,7 +14,15 @@ import { type Content, openContent, selectContent } from './content.ts';
 import type { InFlight } from './flight.ts';
 import type { Part } from './marks.ts';
 import { rowsOf, type Selected } from './select.ts';
-import { BLOCK_ID_STEP, type BlockRow, type BlockStore, type TargetRow } from './store.ts';
+import {
+  BLOCK_ID_STEP,
+  BLOCK_ROWS_MAX,
+  type BlockRow,
+  type BlockStore,
+  firstId,
+  lastNumber,
+  type TargetRow,
+} from './store.ts';
 import type { BatchPart, CutBatch, CutRequest, PartSection } from './types.ts';
 
 /** Blocks whose unset clocks agree to this go into one section: it holds one pair of times. */
@@ -40,6 +48,7 @@ export class BatchBuilder {
   readonly #store: BlockStore;
   readonly #runs: RunBook;
   readonly #tags: TagBook;
+  #large: { readonly of: BlockRow; readonly stored: Uint8Array; readonly content: Content } | undefined;
 
   constructor(store: BlockStore, runs: RunBook, tags: TagBook) {
     this.#store = store;
@@ -104,11 +113,27 @@ export class BatchBuilder {
 
   #open(selected: Selected, damaged: BlockRow[]): Opened[] {
     try {
-      return [{ ...selected, ...openContent(selected.row, this.#store.block(selected.row.id)) }];
+      return [{ ...selected, ...this.#opened(selected) }];
     } catch {
       damaged.push(selected.row);
       return [];
     }
+  }
+
+  /** A large block goes in some batches, one after the other: it is kept open in between. */
+  #opened({ row, ranges }: Selected): Pick<Opened, 'content' | 'plain'> {
+    const stored = this.#store.block(row.id);
+    if (row.rows <= BLOCK_ROWS_MAX || stored === undefined) return openContent(row, stored);
+    const known = this.#large;
+    this.#large = undefined;
+    const isKnown =
+      known !== undefined &&
+      known.of.n0 <= row.n0 &&
+      lastNumber(known.of) >= lastNumber(row) &&
+      Buffer.compare(known.stored, stored) === 0;
+    const content = isKnown ? known.content : openContent(row, stored).content;
+    if ((ranges.at(-1)?.to ?? 0) < lastNumber(row)) this.#large = isKnown ? known : { of: row, stored, content };
+    return { content, plain: undefined };
   }
 
   #sections(blocks: readonly Opened[]): Section[] {
@@ -192,8 +217,8 @@ function partsOf(selected: readonly Selected[]): Part[] {
   for (const { row, ranges } of selected) {
     const key = `${row.run} ${row.class}`;
     const part = parts.get(key);
-    // Neither its pieces nor what they are rolled into come to lie before: nothing in flight is rolled.
-    const fromId = Math.floor(row.id / BLOCK_ID_STEP) * BLOCK_ID_STEP;
+    // Neither its pieces, nor what they become when they are whole again, come to lie before: nothing in flight is rolled.
+    const fromId = Math.floor(firstId(row) / BLOCK_ID_STEP) * BLOCK_ID_STEP;
     if (part === undefined) parts.set(key, { run: row.run, class: row.class, ranges, fromId });
     else Object.assign(part, { ranges: union(part.ranges, ranges), fromId: Math.min(part.fromId, fromId) });
   }

@@ -6,10 +6,12 @@ import { holdsReadings } from '../wire/classes.ts';
 import { intersect, type Range, type RangeSet } from '../wire/ranges.ts';
 import { decodeRecords, encodeRecords } from '../wire/records.ts';
 import type { TagBook } from './books.ts';
+import { addTo } from './counts.ts';
 import { pack, unpack } from './packing.ts';
 import { encodeRolled } from './rolled/encode.ts';
 import { isRolled, openRolled } from './rolled/open.ts';
-import { BLOCK_ROWS_MAX, type BlockRow, pieceId, type SourceCounts } from './store.ts';
+import { rowsWithin } from './rolled/without.ts';
+import { BLOCK_ROWS_MAX, type BlockRow, pieceId, type SourceCounts, spanOf } from './store.ts';
 
 export { spanOf as rangeOf } from './store.ts';
 
@@ -22,14 +24,14 @@ export function decodeContent(row: BlockRow, stored: Uint8Array | undefined): Co
   return openContent(row, stored).content;
 }
 
-/** Also `plain`, as it travels, where that is what is stored. @throws as `decodeContent` */
+/** Also `plain`, as it travels, where that is what is stored and no other piece shares it. @throws as `decodeContent` */
 export function openContent(
   row: BlockRow,
   stored: Uint8Array | undefined,
 ): { readonly content: Content; readonly plain: Uint8Array | undefined } {
   if (isRolled(stored)) return { content: ofRow(row, openRolled(stored).all()), plain: undefined };
   const plain = unpack(stored);
-  return { content: decodePlain(row, plain), plain };
+  return { content: decodePlain(row, plain), plain: row.content === undefined ? plain : undefined };
 }
 
 /** As it is stored: as a rolled block where it is too large for a committed one. */
@@ -39,25 +41,45 @@ export function encodeContent(content: Content): Uint8Array {
 }
 
 function decodePlain(row: BlockRow, bytes: Uint8Array): Content {
-  if (!holdsReadings(row.class)) {
-    const records = decodeRecords(bytes, { rowsMax: BLOCK_ROWS_MAX });
-    requireRows(records.length, row.rows);
-    return { kind: 'records', n0: row.n0, records: records as object[] }; // decodeRecords gives nothing else
-  }
-  return ofRow(row, decodeBlock(bytes, { rowsMax: BLOCK_ROWS_MAX }));
+  if (holdsReadings(row.class)) return ofRow(row, decodeBlock(bytes, { rowsMax: BLOCK_ROWS_MAX }));
+  const records = decodeRecords(bytes, { rowsMax: BLOCK_ROWS_MAX }) as object[]; // decodeRecords gives nothing else
+  const { n0 } = row.content ?? row;
+  const mine = row.content === undefined ? records : records.slice(row.n0 - n0, row.n0 - n0 + row.rows);
+  requireRows(mine.length, row.rows);
+  return { kind: 'records', n0: row.n0, records: mine };
 }
 
 function ofRow(row: BlockRow, columns: BlockColumns): Content {
-  const [first] = rangesOf(columns);
-  requireRows(columns.rows, row.rows);
-  if (first?.from !== row.n0)
+  const mine = row.content === undefined ? columns : selectRows(columns, [spanOf(row)]);
+  requireRows(mine?.rows ?? 0, row.rows);
+  if (mine === undefined || rangesOf(mine)[0]?.from !== row.n0)
     throw new SluiceError('cache.block_foreign', 'discard', 'a block in the place of another');
-  return { kind: 'readings', columns };
+  return { kind: 'readings', columns: mine };
 }
 
 function requireRows(found: number, expected: number): void {
   if (found !== expected)
     throw new SluiceError('cache.block_foreign', 'discard', `${found} rows in a block of ${expected}`);
+}
+
+/** Whose the readings are of each span of a block's numbers, which ascend. Of a rolled block no readings are opened. @throws as `decodeContent` */
+export function sourcesWithin(
+  row: BlockRow,
+  stored: Uint8Array | undefined,
+  spans: readonly Range[],
+  tags: TagBook,
+): SourceCounts[] {
+  if (!holdsReadings(row.class)) return spans.map(() => []);
+  const numbers = isRolled(stored) ? openRolled(stored).numbers() : decodeReadings(row, stored);
+  return rowsWithin(numbers, spans).map((rows) =>
+    sourcesOf({ tags: numbers.tags.map((tag, at) => ({ ...tag, counts: [rows[at] ?? 0] })) }, tags),
+  );
+}
+
+function decodeReadings(row: BlockRow, stored: Uint8Array | undefined): BlockColumns {
+  const content = decodeContent(row, stored);
+  if (content.kind === 'readings') return content.columns;
+  throw new SluiceError('cache.block_foreign', 'discard', 'a block in the place of another');
 }
 
 /** The rows of `ranges`; undefined when there are none. */
@@ -106,10 +128,10 @@ export function timesOf({ rows, timeMs }: BlockColumns): { firstMs: number; last
 export function sourcesOf({ tags: directory }: Pick<BlockColumns, 'tags'>, tags: TagBook): SourceCounts {
   const sources = new Map<number, number>();
   for (const { tag, counts } of directory) {
-    const source = tags.sourceOf(tag);
-    sources.set(
-      source,
-      counts.reduce((sum, each) => sum + each, sources.get(source) ?? 0),
+    addTo(
+      sources,
+      tags.sourceOf(tag),
+      counts.reduce((sum, each) => sum + each, 0),
     );
   }
   return [...sources];

@@ -107,13 +107,14 @@ export class CacheCore {
     });
     this.#journal = new Journal(store, this.runs, this.targets, { reason: options.reason, version: options.version });
     this.#windows = restoreWindows(store, options.windows, this.tags.kindOf, clock.monoMs());
-    this.#marks = new Marks(store, this.tags);
+    this.#marks = new Marks(store, this.tags, () => !this.forgetting.searching);
     this.#gaps = new Gaps(store, this.runs, this.#journal);
     this.#hello = new Hello(store, this.runs, this.#marks, this.#gaps);
     this.#settled = new Settled(store, this.runs, this.#journal);
     const room = new Room(store, options);
     this.#retention = new Retention(store, this.runs, this.targets, room, options, () => this.#acks.flush());
-    this.#damage = new Damage(store, this.targets, this.#gaps, options);
+    const books = { runs: this.runs, tags: this.tags, targets: this.targets };
+    this.#damage = new Damage({ store, ...books, gaps: this.#gaps }, options);
     const transact: Commits['transact'] = (work) => this.#commits.transact(work);
     this.#repair = new WindowRepair({ store, windows: this.#windows, transact });
     this.#commits = new Commits(
@@ -137,9 +138,8 @@ export class CacheCore {
     });
     this.#cutting = new Cutting(
       {
-        ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.#flight, acks: this.#acks },
-        ...{ marks: this.#marks, gaps: this.#gaps, damage: this.#damage, commits: this.#commits },
-        retention: this.#retention,
+        ...{ store, ...books, flight: this.#flight, acks: this.#acks, marks: this.#marks, gaps: this.#gaps },
+        ...{ damage: this.#damage, commits: this.#commits, retention: this.#retention },
       },
       options,
     );

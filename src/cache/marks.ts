@@ -1,25 +1,25 @@
 /**
  * Delivery marks: a bit a target on each block, set while the target lacks it. A block of which only some rows change is
- * split into pieces; each keeps the numbers of its rows and its place in time. All of this happens inside a transaction.
+ * divided into pieces, which share what it holds (`SharedContent`); each has the numbers of its rows and its place in time.
+ * That costs a few rows of the journal, however large the block is. All of this happens inside a transaction.
  */
 import { type ClassNumber, holdsReadings } from '../wire/classes.ts';
-import { count, intersect, type Range, type RangeSet, subtract, union } from '../wire/ranges.ts';
+import { count, intersect, type Range, type RangeSet, rangeSet, subtract, union } from '../wire/ranges.ts';
 import type { TagBook } from './books.ts';
-import { type Content, decodeContent, pieceOf } from './content.ts';
+import { sourcesWithin } from './content.ts';
 import { addTo, shareOut } from './counts.ts';
 import {
   allBlocks,
-  BLOCK_ROWS_MAX,
   type BlockRow,
   type BlockStore,
+  lastNumber,
   numbersOf,
   pieceId,
   type SourceCounts,
+  sharedBy,
   type TargetRow,
 } from './store.ts';
 
-/** Of a rolled block that is taken in parts. */
-const PART_ROWS_MIN = 2_000;
 /** Rows of the journal read at once. */
 const PAGE = 512;
 
@@ -49,26 +49,16 @@ function acrossHoles({ holes }: BlockRow, ranges: RangeSet): RangeSet {
   });
 }
 
-/**
- * What is left of a rolled block, as large as what was taken of it: the rest will be taken in the same way, and each time
- * all of what is left would be written again.
- */
-function inParts(row: BlockRow, range: Range, taken: number): Range[] {
-  if (row.rows <= BLOCK_ROWS_MAX) return [range];
-  const parts: Range[] = [];
-  const rows = Math.max(taken, PART_ROWS_MIN);
-  for (let from = range.from; from <= range.to; from += rows)
-    parts.push({ from, to: Math.min(from + rows - 1, range.to) });
-  return parts;
-}
-
 export class Marks {
   readonly #store: BlockStore;
   readonly #tags: TagBook;
+  readonly #mayJoin: () => boolean;
 
-  constructor(store: BlockStore, tags: TagBook) {
+  /** @param mayJoin whether pieces may come to lie where others were: not while somebody looks through the journal in steps. */
+  constructor(store: BlockStore, tags: TagBook, mayJoin: () => boolean = () => true) {
     this.#store = store;
     this.#tags = tags;
+    this.#mayJoin = mayJoin;
   }
 
   /** Takes the target's bit off the rows of `part` that still have it, and counts them in the ledger under `reason`. */
@@ -130,62 +120,86 @@ export class Marks {
 
   #whole(row: BlockRow, change: (pending: number) => number): SourceCounts {
     this.#store.setPending(row.id, change(row.pending));
+    if (row.content !== undefined) this.#join(row);
     return row.counts;
   }
 
+  /** Only rows of the journal: what it holds is left as it is. */
   #split(row: BlockRow, hit: RangeSet, change: (pending: number) => number): SourceCounts {
-    const content = this.#open(row);
-    // Damaged since it was cut: the block is set aside when it is read next; here only the account must add up.
-    if (content === undefined) return this.#splitUnread(row, hit, change);
+    const all = numbersOf(row);
+    const isHit = (span: Range) => intersect(hit, span).length > 0;
+    const spans = [...acrossHoles(row, hit), ...acrossHoles(row, subtract(all, hit))].sort((a, b) => a.from - b.from);
+    const sources = this.#sourcesWithin(row, spans, isHit);
+    let [rows, bytes] = [0, 0];
+    const pieces = spans.map((span, at): BlockRow => {
+      const holes = intersect(row.holes ?? [], span);
+      const { holes: _, ...unbroken } = row;
+      const mine = count(intersect(all, span));
+      rows += mine;
+      // Shares that add up: together they are what the whole takes.
+      const before = bytes;
+      bytes = Math.round((row.bytes * rows) / row.rows);
+      return {
+        ...unbroken,
+        ...(holes.length > 0 && { holes }),
+        ...{ id: pieceId(row, span.from), n0: span.from, rows: mine, bytes: bytes - before },
+        counts: sources[at] ?? [],
+        pending: isHit(span) ? change(row.pending) : row.pending,
+      };
+    });
+    this.#store.divide([row], pieces);
+    this.#join({ ...row, content: sharedBy(row) });
     const counts = new Map<number, number>();
-    const rest = subtract(numbersOf(row), hit);
-    const pieces = [
-      ...acrossHoles(row, hit).map((range) => ({ range, isHit: true })),
-      ...acrossHoles(row, rest).flatMap((range) =>
-        inParts(row, range, count(hit)).map((part) => ({ range: part, isHit: false })),
-      ),
-    ];
-    this.#store.removeBlock(row.id);
-    for (const { range, isHit } of pieces) {
-      const piece = pieceOf(row, content, range, this.#tags);
-      if (piece === undefined) continue;
-      const pending = isHit ? change(row.pending) : row.pending;
-      this.#store.addBlock({ ...piece.row, pending }, piece.bytes);
-      if (isHit) for (const [source, readings] of piece.row.counts) addTo(counts, source, readings);
-    }
+    spans.forEach((span, at) => {
+      for (const [source, readings] of isHit(span) ? (sources[at] ?? []) : []) addTo(counts, source, readings);
+    });
     return [...counts];
   }
 
-  #open(row: BlockRow): Content | undefined {
-    try {
-      return decodeContent(row, this.#store.block(row.id));
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Whose rows these are is not known any more: they are taken from its sources in order, so that the sum is right. */
-  #splitUnread(row: BlockRow, hit: RangeSet, change: (pending: number) => number): SourceCounts {
-    const [taken, left] = shareOut(row.counts, count(hit));
-    const rest = subtract(numbersOf(row), hit);
-    const bytes = this.#store.block(row.id) ?? new Uint8Array();
-    this.#store.removeBlock(row.id);
-    let counts: SourceCounts = taken;
-    let others: SourceCounts = left;
-    for (const { ranges, isHit } of [
-      { ranges: hit, isHit: true },
-      { ranges: rest, isHit: false },
-    ]) {
-      for (const { from, to } of ranges) {
-        const [mine, remaining] = shareOut(isHit ? counts : others, to - from + 1);
-        if (isHit) counts = remaining;
-        else others = remaining;
-        const pending = isHit ? change(row.pending) : row.pending;
-        const piece = { id: pieceId(row, from), n0: from, rows: to - from + 1, counts: mine };
-        const { holes: _, ...unbroken } = row;
-        this.#store.addBlock({ ...unbroken, ...piece, pending }, bytes);
+  /** Neighbours that the same targets lack become one piece again, and a block as before when it is all of it. */
+  #join(row: BlockRow): void {
+    if (!this.#mayJoin()) return;
+    let before: BlockRow[] = [];
+    const join = () => {
+      const [first] = before;
+      if (first !== undefined && before.length > 1) this.#store.divide(before, [joined(first, before)]);
+    };
+    for (const piece of this.#store.sharing(row)) {
+      const last = before.at(-1);
+      if (last !== undefined && last.pending === piece.pending && lastNumber(last) + 1 === piece.n0) before.push(piece);
+      else {
+        join();
+        before = [piece];
       }
     }
-    return taken;
+    join();
   }
+
+  #sourcesWithin(row: BlockRow, spans: readonly Range[], isHit: (span: Range) => boolean): SourceCounts[] {
+    try {
+      return sourcesWithin(row, this.#store.block(row.id), spans, this.#tags);
+    } catch {
+      // Damaged since it was cut: set aside when it is read next. Whose rows these are is not known any more: they are taken
+      // from its sources in order, those that are hit first, so that the sum is right.
+      const rowsOf = (span: Range) => count(intersect(numbersOf(row), span));
+      let [taken, left] = shareOut(
+        row.counts,
+        spans.reduce((sum, span) => sum + (isHit(span) ? rowsOf(span) : 0), 0),
+      );
+      return spans.map((span) => {
+        const [mine, rest] = shareOut(isHit(span) ? taken : left, rowsOf(span));
+        if (isHit(span)) taken = rest;
+        else left = rest;
+        return mine;
+      });
+    }
+  }
+}
+
+function joined(first: BlockRow, pieces: readonly BlockRow[]): BlockRow {
+  const counts = new Map<number, number>();
+  for (const piece of pieces) for (const [source, readings] of piece.counts) addTo(counts, source, readings);
+  const holes = rangeSet(pieces.flatMap((piece) => piece.holes ?? []));
+  const sum = (what: 'rows' | 'bytes') => pieces.reduce((total, piece) => total + piece[what], 0);
+  return { ...first, ...(holes.length > 0 && { holes }), rows: sum('rows'), bytes: sum('bytes'), counts: [...counts] };
 }

@@ -1,13 +1,15 @@
 /** Statements that several questions share. */
 import type { Database, Statement } from 'better-sqlite3';
 import { SluiceError } from '../errors.ts';
-import type { BlockColumns } from '../wire/block.ts';
+import { type BlockColumns, selectRows } from '../wire/block.ts';
 import { holdsReadings } from '../wire/classes.ts';
+import type { Range } from '../wire/ranges.ts';
 import { decodeContent } from './content.ts';
 import { readLedger } from './kept-ledger.ts';
 import type { ledgerOf } from './ledger.ts';
 import { isRolled, openRolled, type RolledBlock } from './rolled/open.ts';
-import type { BlockRow, LedgerRow } from './store.ts';
+import { withoutTags } from './rolled/without.ts';
+import { type BlockRow, type LedgerRow, numbersOf, spanOf } from './store.ts';
 
 /** @returns rows of `sql`, whose columns are what `Row` says. */
 export function all<Row>(db: Database, sql: string, ...args: unknown[]): Row[] {
@@ -47,17 +49,24 @@ function ledgerIn(db: Database): LedgerRow[] {
 }
 
 /** Content of a block, opened; undefined when there is none, or it is damaged. @throws cache.key_missing, cache.key_wrong (stop) */
-export function storedBlock(db: Database, id: number): Uint8Array | undefined {
+export function storedBlock(db: Database, { id, content }: BlockRow): Uint8Array | undefined {
   const sql = "SELECT opened('blocks', id, NULL, block) AS block FROM blocks WHERE id = ?";
-  const [found] = all<{ block: Uint8Array | null }>(db, sql, id);
+  const [found] = all<{ block: Uint8Array | null }>(db, sql, content?.id ?? id);
   return found?.block ?? undefined;
 }
 
-/** Undefined when it does not read back as it was written, or was removed meanwhile. */
+/**
+ * Undefined when it does not read back as it was written, or was removed meanwhile. Of a rolled block whose tags are damaged
+ * in part, the others.
+ */
 export function readColumns(db: Database, row: BlockRow): BlockColumns | undefined {
-  if (!holdsReadings(row.class)) return undefined;
-  const stored = storedBlock(db, row.id);
-  if (stored === undefined) return undefined;
+  const stored = storedBlock(db, row);
+  return readWhole(row, stored) ?? readSound(row, stored);
+}
+
+/** Undefined when any of it does not read back. */
+export function readWhole(row: BlockRow, stored: Uint8Array | undefined): BlockColumns | undefined {
+  if (!holdsReadings(row.class) || stored === undefined) return undefined;
   try {
     const content = decodeContent(row, stored);
     return content.kind === 'readings' ? content.columns : undefined;
@@ -66,10 +75,22 @@ export function readColumns(db: Database, row: BlockRow): BlockColumns | undefin
   }
 }
 
+/** What is left of a damaged rolled block, as the cache will write it again when it finds the damage. */
+export function readSound(row: BlockRow, stored: Uint8Array | undefined): BlockColumns | undefined {
+  if (!holdsReadings(row.class) || !isRolled(stored)) return undefined;
+  try {
+    const block = openRolled(stored);
+    const left = withoutTags(block, block.broken());
+    return left && selectRows(openRolled(left.bytes).all(), numbersOf(row));
+  } catch {
+    return undefined;
+  }
+}
+
 /** As `readColumns`, of a few tags: opens no others where they open alone. Without row numbers that mean anything. */
 export function readTags(db: Database, row: BlockRow, tags: Iterable<number>): BlockColumns[] {
   if (!holdsReadings(row.class)) return [];
-  const stored = storedBlock(db, row.id);
+  const stored = storedBlock(db, row);
   if (stored === undefined) return [];
   try {
     if (!isRolled(stored)) {
@@ -77,16 +98,17 @@ export function readTags(db: Database, row: BlockRow, tags: Iterable<number>): B
       return content.kind === 'readings' ? [content.columns] : [];
     }
     const block = openRolled(stored);
-    return [...tags].flatMap((tag) => tagOf(block, tag) ?? []);
+    const span = row.content && spanOf(row);
+    return [...tags].flatMap((tag) => tagOf(block, tag, span) ?? []);
   } catch {
     return [];
   }
 }
 
 /** Damage in the section of one tag is not damage of the others. */
-function tagOf(block: RolledBlock, tag: number): BlockColumns | undefined {
+function tagOf(block: RolledBlock, tag: number, span: Range | undefined): BlockColumns | undefined {
   try {
-    return block.tag(tag);
+    return span === undefined ? block.tag(tag) : block.tagWithin(tag, span);
   } catch {
     return undefined;
   }

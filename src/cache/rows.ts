@@ -22,15 +22,22 @@ export interface JournalRecord {
   readonly bytes: number;
   readonly counts: Uint8Array;
   readonly holes: Uint8Array | null;
+  readonly content: number | null;
+  readonly contentN0: number | null;
+  readonly contentRows: number | null;
 }
 
 export const JOURNAL_COLUMNS =
-  'id, run, class, n0, rows, first_ms AS firstMs, last_ms AS lastMs, pending, mono_ms AS monoMs, wall_ms AS wallMs, synced, bytes, counts, holes';
+  'id, run, class, n0, rows, first_ms AS firstMs, last_ms AS lastMs, pending, mono_ms AS monoMs, wall_ms AS wallMs, synced, bytes, counts, holes, content, content_n0 AS contentN0, content_rows AS contentRows';
 
 export function blockRow(record: JournalRecord): BlockRow {
-  const { holes, ...columns } = record;
+  const { holes, content, contentN0, contentRows, ...columns } = record;
   const row = { ...columns, synced: record.synced === 1, counts: countsOf(record.counts) };
-  return holes === null ? row : { ...row, holes: decodeRanges(new ByteReader(holes), Number.MAX_SAFE_INTEGER) };
+  return {
+    ...row,
+    ...(holes !== null && { holes: decodeRanges(new ByteReader(holes), Number.MAX_SAFE_INTEGER) }),
+    ...(content !== null && { content: { id: content, n0: contentN0 ?? row.n0, rows: contentRows ?? row.rows } }),
+  };
 }
 
 function countsOf(stored: Uint8Array): SourceCounts {

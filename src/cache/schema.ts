@@ -21,9 +21,12 @@ const FIRST = `
   CREATE TABLE journal (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL, rows INTEGER NOT NULL,
     first_ms REAL NOT NULL, last_ms REAL NOT NULL, pending INTEGER NOT NULL, mono_ms REAL NOT NULL, wall_ms REAL NOT NULL,
-    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts BLOB NOT NULL, holes BLOB
+    synced INTEGER NOT NULL, bytes INTEGER NOT NULL, counts BLOB NOT NULL, holes BLOB,
+    -- Of a piece: the row of blocks that it shares with others, and what of it was divided.
+    content INTEGER, content_n0 INTEGER, content_rows INTEGER
   );
   CREATE INDEX journal_pending ON journal (class) WHERE pending <> 0;
+  CREATE INDEX journal_content ON journal (content) WHERE content IS NOT NULL;
   CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL);
   CREATE TABLE damaged (
     id INTEGER PRIMARY KEY, at_ms REAL NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, n0 INTEGER NOT NULL,

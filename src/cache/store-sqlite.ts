@@ -1,14 +1,15 @@
 /** The block store in one SQLite file. All SQL of the writing side is here. */
 import type Database from 'better-sqlite3';
 import type { ClassNumber } from '../wire/classes.ts';
-import { type AtRestKeys, kidOn, NO_KEYS, type Sealer } from './at-rest.ts';
+import { type AtRestKeys, NO_KEYS, type Sealer } from './at-rest.ts';
 import { openSealer } from './at-rest-store.ts';
 import { diskError } from './disk-error.ts';
 import { FileBytes } from './file-bytes.ts';
 import { Wipe } from './forget/wipe.ts';
+import { KeptBlocks } from './kept-blocks.ts';
 import { KeptLedger } from './kept-ledger.ts';
 import { KeptReceipts, type ReceiptsTable } from './kept-receipts.ts';
-import { blockRow, type JournalRecord, storedCounts, storedHoles, type TargetRecord, targetRow } from './rows.ts';
+import { blockRow, type JournalRecord, type TargetRecord, targetRow } from './rows.ts';
 import { prepareStatements, type Statements } from './statements.ts';
 import type {
   BlockRow,
@@ -32,6 +33,7 @@ export class SqliteStore implements BlockStore {
   readonly #sealer: Sealer;
   readonly #wipe: Wipe;
   readonly #bytes: FileBytes;
+  readonly #blocks: KeptBlocks;
   readonly #sealed: 0 | 1;
   #lastLetterId: number;
   readonly #ledger: KeptLedger;
@@ -49,6 +51,7 @@ export class SqliteStore implements BlockStore {
     this.#sealed = this.#sealer.kid === undefined ? 0 : 1;
     this.#wipe = new Wipe(db);
     this.#bytes = new FileBytes(db, logMax);
+    this.#blocks = new KeptBlocks(this.#sql, this.#sealer);
     this.#lastLetterId = (this.#sql.lastDeadLetterId.get() as { id: number | null }).id ?? 0;
     const sql = this.#sql;
     this.#ledger = new KeptLedger({
@@ -138,23 +141,11 @@ export class SqliteStore implements BlockStore {
     this.#sql.putTarget.run(bit, name, required ? 1 : 0, removed ? 1 : 0, dictionary ?? null, dictionaryCount);
   }
 
-  addBlock(row: BlockRow, block: Uint8Array): void {
-    const { id, run, class: classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced, counts } = row;
-    const synced01 = synced ? 1 : 0;
-    const columns = [id, run, classNumber, n0, rows, firstMs, lastMs, pending, monoMs, wallMs, synced01, block.length];
-    this.#sql.addJournal.run(...columns, storedCounts(counts), storedHoles(row));
-    this.#sql.addBlock.run(id, this.#sealer.seal('blocks', id, block));
-  }
-  block(id: number): Uint8Array | undefined {
-    const row = this.#sql.block.get(id) as { block: Uint8Array } | undefined; // the statement's columns
-    if (row === undefined || kidOn(row.block) === undefined) return row?.block;
-    // What does not open is damage, and stays what it is: nothing unpacks it.
-    return this.#sealer.open('blocks', id, row.block) ?? row.block;
-  }
-  removeBlock(id: number): void {
-    this.#sql.removeJournal.run(id);
-    this.#sql.removeBlock.run(id);
-  }
+  addBlock = (row: BlockRow, block: Uint8Array) => this.#blocks.add(row, block);
+  block = (id: number) => this.#blocks.get(id);
+  removeBlock = (id: number) => this.#blocks.remove(id);
+  divide = (rows: readonly BlockRow[], pieces: readonly BlockRow[]) => this.#blocks.divide(rows, pieces);
+  sharing = (row: BlockRow) => this.#blocks.sharing(row);
   setPending(id: number, pending: number): void {
     this.#sql.setPending.run(pending, id);
   }

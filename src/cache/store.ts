@@ -41,8 +41,34 @@ export interface BlockRow {
    * `rows`, `counts` and the content are without them (`numbersOf`, `lastNumber`).
    */
   readonly holes?: RangeSet;
+  /** Of a block whose content is not its own alone, see `SharedContent`. */
+  readonly content?: SharedContent;
   /** Readings a source: `[[source id, rows], …]`; empty for records. Here too, so that a damaged block can be accounted for. */
   readonly counts: SourceCounts;
+}
+
+/** Pieces of a block that was divided share what it holds; each is the rows of it in its span. Their bytes are shares of its own. */
+export interface SharedContent {
+  /** As a rule that of the block that was divided, and so of its first piece. */
+  readonly id: number;
+  /** As it was divided: a piece of all of its rows is a block as any other again. */
+  readonly n0: number;
+  readonly rows: number;
+}
+
+/** What its pieces would share. */
+export function sharedBy({ id, n0, rows, content }: BlockRow): SharedContent {
+  return content ?? { id, n0, rows };
+}
+
+/** No piece of what a block is a piece of has a lower id. */
+export function firstId({ id, content }: Pick<BlockRow, 'id' | 'content'>): number {
+  return content === undefined ? id : Math.min(id, content.id);
+}
+
+/** Whether a piece is all there is, and in its own place. */
+export function isWhole({ id, n0, rows }: BlockRow, content: SharedContent): boolean {
+  return id === content.id && n0 === content.n0 && rows === content.rows;
 }
 
 /** Of a block that is committed: `place` is a multiple of `BLOCK_ID_STEP`. */
@@ -170,10 +196,16 @@ export interface BlockStore {
   targets(): TargetRow[];
   putTarget(row: TargetRow): void;
 
+  /** `row.content` is not looked at. */
   addBlock(row: BlockRow, block: Uint8Array): void;
-  /** Content of a block; undefined when there is none. */
+  /** Content of a block, or what it is a piece of; undefined when there is none. */
   block(id: number): Uint8Array | undefined;
+  /** What it shares with other pieces goes with the last of them. */
   removeBlock(id: number): void;
+  /** Puts pieces in the place of a block, or of some that share their content; that stays. A piece of all of it is whole again. */
+  divide(rows: readonly BlockRow[], pieces: readonly BlockRow[]): void;
+  /** All pieces of what a block is a piece of; itself where it shares nothing. */
+  sharing(row: BlockRow): BlockRow[];
   setPending(id: number, pending: number): void;
   /** Adds a bit to every block: for a new target. */
   addPending(bits: number): void;

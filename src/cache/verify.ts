@@ -3,7 +3,7 @@ import type { Database } from 'better-sqlite3';
 import { holdsReadings } from '../wire/classes.ts';
 import { decodeContent } from './content.ts';
 import { addTo } from './counts.ts';
-import { all, readColumns, storedBlock } from './query.ts';
+import { all, readSound, readWhole, storedBlock } from './query.ts';
 import { differencesOf, type LedgerDifference, targetsOf } from './recount.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import type { BlockRow } from './store.ts';
@@ -16,6 +16,8 @@ export interface VerifyReport {
   readonly readings: number;
   /** Ids of blocks that do not read back as they were written. */
   readonly damaged: readonly number[];
+  /** Readings in these that do not: of a rolled block, those of the tags whose columns are damaged. */
+  readonly damagedReadings: number;
   /** Where the ledger says something else than the blocks. */
   readonly differences: readonly LedgerDifference[];
   readonly ok: boolean;
@@ -38,6 +40,7 @@ function count(db: Database): VerifyReport {
   );
   const pending = new Map<string, number>();
   const damaged: number[] = [];
+  let damagedReadings = 0;
   const sums = { blocks: 0, rows: 0, readings: 0 };
   for (const row of blocks(db)) {
     sums.blocks++;
@@ -45,13 +48,16 @@ function count(db: Database): VerifyReport {
     const isReadings = holdsReadings(row.class);
     if (isReadings) sums.readings += row.rows;
     const counts = isReadings ? recount(db, row, sourceOf) : recordsRead(db, row) ? [] : undefined;
-    if (counts === undefined) damaged.push(row.id);
+    if (counts === undefined) {
+      damaged.push(row.id);
+      damagedReadings += isReadings ? row.rows - (readSound(row, storedBlock(db, row))?.rows ?? 0) : 0;
+    }
     for (const [source, rows] of counts ?? row.counts) {
       for (const { bit, name } of targets) if (row.pending & (1 << bit)) addTo(pending, `${name}\n${source}`, rows);
     }
   }
   const differences = differencesOf(db, pending);
-  return { ...sums, damaged, differences, ok: damaged.length === 0 && differences.length === 0 };
+  return { ...sums, damaged, damagedReadings, differences, ok: damaged.length === 0 && differences.length === 0 };
 }
 
 function* blocks(db: Database): Generator<BlockRow> {
@@ -69,7 +75,7 @@ function* blocks(db: Database): Generator<BlockRow> {
 }
 
 function recount(db: Database, row: BlockRow, sourceOf: ReadonlyMap<number, number>): [number, number][] | undefined {
-  const columns = readColumns(db, row);
+  const columns = readWhole(row, storedBlock(db, row));
   if (columns === undefined) return undefined;
   const counts = new Map<number, number>();
   for (const { tag, counts: rows } of columns.tags)
@@ -83,7 +89,7 @@ function recount(db: Database, row: BlockRow, sourceOf: ReadonlyMap<number, numb
 
 function recordsRead(db: Database, row: BlockRow): boolean {
   try {
-    return decodeContent(row, storedBlock(db, row.id)).kind === 'records';
+    return decodeContent(row, storedBlock(db, row)).kind === 'records';
   } catch {
     return false;
   }

@@ -33,7 +33,7 @@ const WRITES = new Set([
   ...['setMeta', 'setBlob', 'putRun', 'addTag', 'addSource', 'putTarget', 'addBlock', 'removeBlock', 'setPending'],
   ...['addPending', 'setAside', 'count', 'putExplained', 'addWindows', 'removeWindows', 'addDeadLetter'],
   ...['trimDeadLetters', 'addReceipt', 'removeReceipts', 'putAlarm', 'putWindows', 'removeDeadLetters'],
-  ...['removeDamaged', 'putAudit', 'trimAudit', 'wipeStep'],
+  ...['removeDamaged', 'divide', 'putAudit', 'trimAudit', 'wipeStep'],
 ]);
 
 export interface FaultyStore {

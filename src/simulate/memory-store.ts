@@ -13,24 +13,28 @@ import type {
   WindowBlock,
 } from '../cache/store.ts';
 import type { ClassNumber } from '../wire/classes.ts';
-import { byText, copied, firstAtLeast, requireNew, sortedBy, Tables } from './tables.ts';
+import { MemoryBlocks, ROW_BYTES } from './memory-blocks.ts';
+import { byText, copied, requireNew, sortedBy, Tables } from './tables.ts';
 
 const CLASSES = 5;
 const FIRST_REMOVABLE_CLASS = 2;
 const DAMAGED_KEPT = 64;
-/** As an empty SQLite file has, and roughly what a row costs there. */
+/** As an empty SQLite file has. */
 const BASE_BYTES = 100_000;
-const ROW_BYTES = 128;
 
 export class MemoryStore implements BlockStore {
   readonly #tables: Tables;
   #undo: (() => void)[] | undefined;
-  /** Keys of the journal in order; undefined after a change that did not come at the end. */
-  #ids: number[] | undefined;
+  readonly #blocks: MemoryBlocks;
   #bytes = 0;
 
   constructor(of?: MemoryStore) {
     this.#tables = of === undefined ? new Tables() : of.#tables.copy();
+    this.#blocks = new MemoryBlocks(
+      this.#tables,
+      (table, key, value) => this.#set(table, key, value),
+      (by) => this.#grow(by),
+    );
     for (const { block } of this.#tables.windows.values()) this.#bytes += block.length + ROW_BYTES;
     for (const block of this.#tables.blocks.values()) this.#bytes += block.length + ROW_BYTES;
   }
@@ -48,7 +52,7 @@ export class MemoryStore implements BlockStore {
       return work();
     } catch (thrown) {
       for (const undo of this.#undo.reverse()) undo();
-      this.#ids = undefined;
+      this.#blocks.forgetOrder();
       throw thrown;
     } finally {
       this.#undo = undefined;
@@ -99,25 +103,11 @@ export class MemoryStore implements BlockStore {
   targets = (): TargetRow[] => sortedBy(this.#tables.targets.values(), ({ bit }) => bit);
   putTarget = (row: TargetRow) => this.#set(this.#tables.targets, row.bit, row);
 
-  addBlock(row: BlockRow, block: Uint8Array): void {
-    const { journal, blocks } = this.#tables;
-    requireNew(journal, row.id);
-    const ids = this.#ids;
-    if (ids !== undefined && row.id > (ids.at(-1) ?? -1)) ids.push(row.id);
-    else this.#ids = undefined;
-    this.#set(journal, row.id, { ...row, bytes: block.length });
-    this.#set(blocks, row.id, block.slice());
-    this.#grow(block.length + ROW_BYTES);
-  }
-  block = (id: number) => copied(this.#tables.blocks.get(id));
-  removeBlock(id: number): void {
-    const { journal, blocks } = this.#tables;
-    const block = blocks.get(id);
-    if (block !== undefined) this.#grow(-block.length - ROW_BYTES);
-    this.#set(journal, id, undefined);
-    this.#set(blocks, id, undefined);
-    this.#ids = undefined;
-  }
+  addBlock = (row: BlockRow, block: Uint8Array) => this.#blocks.add(row, block);
+  block = (id: number) => this.#blocks.get(id);
+  removeBlock = (id: number) => this.#blocks.remove(id);
+  divide = (rows: readonly BlockRow[], pieces: readonly BlockRow[]) => this.#blocks.divide(rows, pieces);
+  sharing = (row: BlockRow): BlockRow[] => this.#blocks.sharing(row);
   #grow(by: number): void {
     this.#bytes += by;
     this.#undo?.push(() => {
@@ -133,10 +123,10 @@ export class MemoryStore implements BlockStore {
   }
   pendingBlocks(bits: number, classNumber: ClassNumber, id: number, limit: number, descending = false): BlockRow[] {
     const isWanted = (row: BlockRow) => row.class === classNumber && (row.pending & bits) !== 0;
-    return descending ? this.#down(id, limit, isWanted) : this.#up(id, limit, isWanted);
+    return descending ? this.#blocks.down(id, limit, isWanted) : this.#blocks.up(id, limit, isWanted);
   }
   pendingSums(bits: number): PendingSum[] {
-    const pending = this.#up(0, Number.MAX_SAFE_INTEGER, (row) => (row.pending & bits) !== 0);
+    const pending = this.#blocks.up(0, Number.MAX_SAFE_INTEGER, (row) => (row.pending & bits) !== 0);
     const sums: PendingSum[] = [];
     for (let classNumber = 0; classNumber < CLASSES; classNumber++) {
       const mine = pending.filter((row) => row.class === classNumber);
@@ -151,12 +141,16 @@ export class MemoryStore implements BlockStore {
     }
     return sums;
   }
-  blocks = (id: number, limit: number): BlockRow[] => this.#up(id, limit, () => true);
+  blocks = (id: number, limit: number): BlockRow[] => this.#blocks.up(id, limit, () => true);
   blocksBetween = (fromMs: number, toMs: number, id: number, limit: number): BlockRow[] =>
-    this.#up(id, limit, (row) => row.class > FIRST_REMOVABLE_CLASS && row.lastMs >= fromMs && row.firstMs <= toMs);
+    this.#blocks.up(
+      id,
+      limit,
+      (row) => row.class > FIRST_REMOVABLE_CLASS && row.lastMs >= fromMs && row.firstMs <= toMs,
+    );
   removableBlocks = (bits: number, id: number, limit: number): BlockRow[] =>
-    this.#up(id, limit, (row) => row.class >= FIRST_REMOVABLE_CLASS && (row.pending & bits) === 0);
-  lastBlockId = (): number => this.#sortedIds().at(-1) ?? 0;
+    this.#blocks.up(id, limit, (row) => row.class >= FIRST_REMOVABLE_CLASS && (row.pending & bits) === 0);
+  lastBlockId = (): number => this.#blocks.ids().at(-1) ?? 0;
   lastNumbers(run: number): number[] {
     const last = [0, 0, 0, 0, 0];
     for (const row of this.#tables.journal.values())
@@ -274,27 +268,4 @@ export class MemoryStore implements BlockStore {
     damagedBlocks: this.#tables.damaged.size,
   });
   close(): void {}
-
-  #sortedIds(): number[] {
-    this.#ids ??= [...this.#tables.journal.keys()].sort((a, b) => a - b);
-    return this.#ids;
-  }
-  #up(id: number, limit: number, isWanted: (row: BlockRow) => boolean): BlockRow[] {
-    const ids = this.#sortedIds();
-    const found: BlockRow[] = [];
-    for (let at = firstAtLeast(ids, id); at < ids.length && found.length < limit; at++)
-      this.#take(ids[at], isWanted, found);
-    return found;
-  }
-  #down(id: number, limit: number, isWanted: (row: BlockRow) => boolean): BlockRow[] {
-    const ids = this.#sortedIds();
-    const found: BlockRow[] = [];
-    for (let at = firstAtLeast(ids, id + 1) - 1; at >= 0 && found.length < limit; at--)
-      this.#take(ids[at], isWanted, found);
-    return found;
-  }
-  #take(id: number | undefined, isWanted: (row: BlockRow) => boolean, found: BlockRow[]): void {
-    const row = this.#tables.journal.get(id ?? -1);
-    if (row !== undefined && isWanted(row)) found.push(row);
-  }
 }

@@ -17,7 +17,7 @@ import { parseTagContent } from '../../wire/tag.ts';
 import type { Commits } from '../commits.ts';
 import type { Stamp } from '../journal.ts';
 import { HOT } from '../state.ts';
-import { allBlocks, type BlockRow, lastNumber, pieceId } from '../store.ts';
+import { allBlocks, type BlockRow, firstId, lastNumber, pieceId } from '../store.ts';
 import type { WindowBook } from '../windows/book.ts';
 import {
   type ForgetJob,
@@ -34,8 +34,8 @@ import { type JournalParts, JournalStepper, type TagNumbers } from './journal-st
 import { withoutWindows } from './windows-step.ts';
 
 const BLOCKS_AT_ONCE = 12;
-/** Of blocks that are opened, and written again when they hold the tag; one that is rolled up (90 ms on a PC) goes alone. */
-const OPENED_ROWS_AT_ONCE = 20_000;
+/** Of blocks that are opened, and written again when they hold the tag; what is more goes alone. */
+const OPENED_ROWS_AT_ONCE = 4_000;
 /** Of other classes and sources, which are not opened. */
 const ROWS_AT_ONCE = 256;
 const WINDOW_BLOCKS_AT_ONCE = 32;
@@ -182,7 +182,8 @@ export class Forgetting {
     let opened = 0;
     let cursor = after;
     for (const row of this.#parts.store.blocks(after + 1, ROWS_AT_ONCE)) {
-      const isMaybe = row.counts.length === 0 || row.counts.some(([source]) => tag.sources.has(source));
+      const isMaybe =
+        row.content !== undefined || row.counts.length === 0 || row.counts.some(([source]) => tag.sources.has(source));
       if (isMaybe && opened > 0 && opened + row.rows > OPENED_ROWS_AT_ONCE) break;
       if (isMaybe) opened += row.rows;
       if (isMaybe) rows.push(row);
@@ -290,7 +291,8 @@ function firstRows(rows: readonly BlockRow[]): BlockRow[] {
   return end === -1 ? [...rows] : rows.slice(0, end);
 }
 
-/** Of blocks, and of what they are split into meanwhile. */
+/** Of blocks, and of what they are split into meanwhile or become again. */
 function idsOf(rows: readonly BlockRow[]): RangeSet {
-  return rows.reduce<RangeSet>((all, row) => union(all, [{ from: row.id, to: pieceId(row, lastNumber(row)) }]), []);
+  const spanOf = (row: BlockRow) => ({ from: Math.max(0, firstId(row)), to: pieceId(row, lastNumber(row)) });
+  return rows.reduce<RangeSet>((all, row) => union(all, [spanOf(row)]), []);
 }

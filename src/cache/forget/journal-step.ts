@@ -7,7 +7,9 @@ import type { Damage } from '../damage.ts';
 import type { Flight } from '../flight.ts';
 import type { Gap, Gaps } from '../gaps.ts';
 import type { Stamp } from '../journal.ts';
-import { type BlockRow, type BlockStore, lastNumber, spanOf } from '../store.ts';
+import { isRolled, openRolled } from '../rolled/open.ts';
+import { type BlockRow, type BlockStore, lastNumber, numbersOf, spanOf } from '../store.ts';
+import { type TakenOut, takeOut } from '../take-out.ts';
 import { type Forgotten, NOTHING } from './audit.ts';
 import { numbersOfRecords, numbersOfTags, withoutRows } from './rewrite.ts';
 
@@ -45,38 +47,90 @@ export class JournalStepper {
     let removed = NOTHING;
     const waiting: BlockRow[] = [];
     const gaps = new PendingGaps();
-    for (const row of rows) {
-      const mine = this.#find(row, tag, now);
-      if (mine === undefined) continue;
-      const flying = this.#flying(row, mine.ranges);
-      if (flying.length > 0) waiting.push(row);
-      const gone = subtract(mine.ranges, flying);
-      if (gone.length === 0) continue;
+    /** What their pieces share: all of these go at once. */
+    const seen = new Set<number>();
+    const take = (row: BlockRow, gone: RangeSet) => {
       this.#writeOff(row, gone, tag, gaps);
-      this.#replace(row, mine.content, gone);
       removed = counted(removed, row, count(gone));
+    };
+    for (const row of rows) {
+      if (row.class < CLASS.aggregate || (row.content !== undefined && seen.has(row.content.id))) continue;
+      if (this.#isOfOthers(row, tag)) continue;
+      if (row.content !== undefined) seen.add(row.content.id);
+      const stored = this.#parts.store.block(row.id);
+      const all = isRolled(stored) ? this.#takeOut(row, stored, tag) : undefined;
+      if (all === 'waits') waiting.push(...this.#parts.store.sharing(row));
+      if (all === undefined) this.#takeRows(row, stored, tag, now, waiting, take);
+      else if (all !== 'waits') for (const { row: piece, ranges } of all) if (ranges.length > 0) take(piece, ranges);
     }
     for (const { target, all } of gaps.take())
       this.#parts.gaps.write(this.#parts.targets.get(target), 'forgotten', all, now);
     return { removed, waiting };
   }
 
-  #find(row: BlockRow, tag: TagNumbers, now: Stamp): { content: Content; ranges: RangeSet } | undefined {
-    if (row.class < CLASS.aggregate) return undefined;
-    if (holdsReadings(row.class) && !row.counts.some(([source]) => tag.sources.has(source))) return undefined;
-    let content: Content;
+  /** By the sources of its readings. What it shares with other pieces may be of more than they are. */
+  #isOfOthers(row: BlockRow, { sources }: TagNumbers): boolean {
+    if (!holdsReadings(row.class) || row.content !== undefined) return false;
+    return !row.counts.some(([source]) => sources.has(source));
+  }
+
+  /** Of a rolled block, without opening what is not of this tag. Undefined where that cannot be done. */
+  #takeOut(row: BlockRow, stored: Uint8Array, { numbers }: TagNumbers): readonly TakenOut[] | 'waits' | undefined {
     try {
-      content = decodeContent(row, this.#parts.store.block(row.id));
+      const block = openRolled(stored);
+      if (!block.tags.some(({ tag }) => numbers.has(tag))) return [];
+      const rows = this.#parts.store.sharing(row);
+      const mine = numbersOfTags(block.numbers(), numbers);
+      if (rows.some((each) => this.#flying(each, intersect(mine, numbersOf(each))).length > 0)) return 'waits';
+      return takeOut(this.#parts, rows, block, numbers);
     } catch {
-      // What it held of the tag goes with it: set aside now, and removed with all that was set aside.
-      this.#parts.damage.setAside([row], now);
       return undefined;
     }
-    const ranges =
-      content.kind === 'readings'
+  }
+
+  /** Where anything of a divided block is in flight all of it waits: what its pieces share is there until the last is written anew. */
+  #takeRows(
+    row: BlockRow,
+    stored: Uint8Array | undefined,
+    tag: TagNumbers,
+    now: Stamp,
+    waiting: BlockRow[],
+    take: (row: BlockRow, gone: RangeSet) => void,
+  ): void {
+    const pieces = this.#parts.store.sharing(row);
+    const mine = this.#numbersOf(row, stored, tag);
+    if (mine === 'damaged') {
+      // What it held of the tag goes with it: set aside now, and removed with all that was set aside.
+      this.#parts.damage.setAside(pieces, now, true);
+      return;
+    }
+    if (mine.length === 0) return;
+    const goneOf = (piece: BlockRow) => intersect(mine, numbersOf(piece));
+    const flying = pieces.flatMap((piece) => this.#flying(piece, goneOf(piece)));
+    if (flying.length > 0) waiting.push(...pieces);
+    if (flying.length > 0 && row.content !== undefined) return;
+    for (const piece of pieces) {
+      const gone = subtract(goneOf(piece), flying);
+      if (gone.length > 0) take(piece, gone);
+      if (gone.length > 0 || row.content !== undefined) this.#replace(piece, decodeContent(piece, stored), gone);
+    }
+  }
+
+  /** In all of what it may be a piece of. */
+  #numbersOf(row: BlockRow, stored: Uint8Array | undefined, tag: TagNumbers): RangeSet | 'damaged' {
+    const { content: shared, holes: _, ...piece } = row;
+    try {
+      for (const each of this.#parts.store.sharing(row)) decodeContent(each, stored);
+      const content = decodeContent(
+        shared === undefined ? row : { ...piece, n0: shared.n0, rows: shared.rows },
+        stored,
+      );
+      return content.kind === 'readings'
         ? numbersOfTags(content.columns, tag.numbers)
         : numbersOfRecords(content, (record) => 'tag' in record && tag.ids.has(String(record.tag)));
-    return ranges.length === 0 ? undefined : { content, ranges };
+    } catch {
+      return 'damaged';
+    }
   }
 
   #flying(row: BlockRow, ranges: RangeSet): RangeSet {
@@ -107,9 +161,9 @@ export class JournalStepper {
     for (const { row: piece, bytes } of left) store.addBlock(piece, bytes);
   }
 
-  /** Whether a block has rows of anything in flight: says without opening it that it still has to wait. */
+  /** Whether a block, or what it is a piece of, has rows of anything in flight: says without opening it that it still has to wait. */
   isFlying(row: BlockRow): boolean {
-    return this.#flying(row, [spanOf(row)]).length > 0;
+    return this.#parts.store.sharing(row).some((piece) => this.#flying(piece, [spanOf(piece)]).length > 0);
   }
 }
 

@@ -30,12 +30,12 @@ export function writeCoded(out: Stream, bytes: Uint8Array): number {
     // Its length takes up to three bytes more.
     if (packed.length + 3 < best) {
       out.varint(packed.length);
-      append(out, packed);
+      out.append(packed);
       return BROTLI;
     }
   }
   if (best === bytes.length) {
-    append(out, bytes);
+    out.append(bytes);
     return STORED;
   }
   writeRice(out, bytes, k, riceBytes);
@@ -61,11 +61,6 @@ export function readCoded(cursor: Cursor, coding: number, length: number): Curso
   // A byte takes a bit at least: more than that cannot be there.
   if (length > cursor.remaining * 8) throw malformedBlock('a stream longer than its section');
   return new Cursor(readRice(cursor, coding - 1, length), 0, length);
-}
-
-function append(out: Stream, bytes: Uint8Array): void {
-  out.reserve(bytes.length).set(bytes, out.length);
-  out.length += bytes.length;
 }
 
 function bestRice(bytes: Uint8Array): { k: number; bits: number } {

@@ -4,8 +4,8 @@
  *     rows, tags                     varints
  *     tag number                     distance to the one before, less one
  *     kind                           a byte
- *     rows, position of the tag whose times these are (0 for its own, else how far back), length of the section
- *     CRC-32C of the section         u32
+ *     rows, position of the tag whose times these are (0 for its own, else how far back), bytes of times, bytes of values
+ *     CRC-32C of the times, then of the values, of each tag that has any in its section     u32
  *     for each stream of `TAG_STREAMS`: 0, or 1 and its length in each tag, then the codings of the long ones (a byte
  *     each), then the bytes of the short ones
  */
@@ -23,7 +23,15 @@ export interface RolledTag {
 export interface DirectoryEntry extends RolledTag {
   /** Position in the directory of the tag whose times these are; its own, as a rule. */
   readonly timesAt: number;
-  readonly sectionBytes: number;
+  /** The first part of its section: long streams of times that others have as well. */
+  readonly times: SectionPart;
+  /** The rest of it. */
+  readonly values: SectionPart;
+}
+
+export interface SectionPart {
+  readonly bytes: number;
+  /** 0 for no bytes. */
   readonly crc: number;
 }
 
@@ -43,6 +51,8 @@ export interface Directory {
   readonly bytes: Uint8Array;
 }
 
+const PARTS = ['times', 'values'] as const;
+
 export class DirectoryBuilder {
   readonly #entries: DirectoryEntry[] = [];
   readonly #lengths = TAG_STREAMS.map((): number[] => []);
@@ -60,10 +70,18 @@ export class DirectoryBuilder {
       this.#codings[at]?.u8(coding);
       return;
     }
-    const shorts = this.#shorts[at];
-    if (shorts === undefined) return;
-    shorts.reserve(bytes.length).set(bytes, shorts.length);
-    shorts.length += bytes.length;
+    this.#shorts[at]?.append(bytes);
+  }
+
+  /** As it is in another block. */
+  copy(at: number, { columns, bytes }: Directory, position: number): void {
+    const column = columns[at];
+    const length = column?.lengths[position] ?? 0;
+    this.#lengths[at]?.push(length);
+    if (column === undefined) return;
+    const place = column.places[position] ?? 0;
+    if (length > SHORT_BYTES) this.#codings[at]?.u8(column.codings[position] ?? 0);
+    else this.#shorts[at]?.append(bytes.subarray(place, place + length));
   }
 
   /** After its streams. */
@@ -86,8 +104,12 @@ export class DirectoryBuilder {
     entries.forEach(({ timesAt }, at) => {
       out.varint(at - timesAt);
     });
-    for (const { sectionBytes } of entries) out.varint(sectionBytes);
-    for (const { crc } of entries) for (const shift of [24, 16, 8, 0]) out.u8((crc >>> shift) & 0xff);
+    for (const part of PARTS) for (const entry of entries) out.varint(entry[part].bytes);
+    for (const part of PARTS)
+      for (const {
+        [part]: { bytes, crc },
+      } of entries)
+        if (bytes > 0) for (const shift of [24, 16, 8, 0]) out.u8((crc >>> shift) & 0xff);
     TAG_STREAMS.forEach((_, at) => {
       const lengths = this.#lengths[at] ?? [];
       if (lengths.every((length) => length === 0)) {
@@ -96,11 +118,8 @@ export class DirectoryBuilder {
       }
       out.u8(1);
       for (const length of lengths) out.varint(length);
-      for (const part of [this.#codings[at], this.#shorts[at]]) {
-        if (part === undefined) continue;
-        out.reserve(part.length).set(part.bytes.subarray(0, part.length), out.length);
-        out.length += part.length;
-      }
+      for (const part of [this.#codings[at], this.#shorts[at]])
+        if (part !== undefined) out.append(part.bytes.subarray(0, part.length));
     });
     return out.bytes.subarray(0, out.length);
   }
@@ -112,14 +131,14 @@ export function readDirectory(bytes: Uint8Array, sectionsBytes: number): Directo
   const rows = cursor.varint();
   const length = cursor.varint();
   if (rows === 0 || rows > ROLLED_ROWS_MAX) throw damagedRolled(`${rows} rows`);
-  // Every tag has a row, and ten bytes here.
-  if (length === 0 || length > rows || length * 10 > bytes.length) throw damagedRolled(`${length} tags`);
+  // Every tag has a row, and six bytes here.
+  if (length === 0 || length > rows || length * 6 > bytes.length) throw damagedRolled(`${length} tags`);
   const entries = readEntries(cursor, length);
   let sum = 0;
   let sections = 0;
   for (const entry of entries) {
     sum += entry.rows;
-    sections += entry.sectionBytes;
+    sections += entry.times.bytes + entry.values.bytes;
   }
   if (sum !== rows) throw damagedRolled('tags that do not add up to the rows');
   if (sections !== sectionsBytes) throw damagedRolled('sections that do not add up to the block');
@@ -135,10 +154,8 @@ function readEntries(cursor: Cursor, length: number): DirectoryEntry[] {
   cursor.at += length;
   const rows = readVarints(cursor, length);
   const back = readVarints(cursor, length);
-  const sectionBytes = readVarints(cursor, length);
-  if (length * CRC_BYTES > cursor.remaining) throw damagedRolled('a directory that ends too early');
-  const crcs = new DataView(cursor.bytes.buffer, cursor.bytes.byteOffset + cursor.at, length * CRC_BYTES);
-  cursor.at += length * CRC_BYTES;
+  const [timeBytes, valueBytes] = [readVarints(cursor, length), readVarints(cursor, length)];
+  const parts = [partsOf(cursor, timeBytes), partsOf(cursor, valueBytes)] as const;
   const entries: DirectoryEntry[] = [];
   let tag = -1;
   for (let at = 0; at < length; at++) {
@@ -149,10 +166,20 @@ function readEntries(cursor: Cursor, length: number): DirectoryEntry[] {
     const timesAt = at - (back[at] as number);
     if (kind === undefined || own === 0) throw damagedRolled('a tag of no kind, or without rows');
     if (rows[timesAt] !== own || back[timesAt] !== 0) throw damagedRolled('times of a tag that cannot lend them');
-    const crc = crcs.getUint32(at * CRC_BYTES);
-    entries.push({ tag, kind, rows: own, timesAt, sectionBytes: sectionBytes[at] as number, crc });
+    const [times, values] = [parts[0][at] as SectionPart, parts[1][at] as SectionPart];
+    if (timesAt !== at && times.bytes > 0) throw damagedRolled('times of its own, and of another');
+    entries.push({ tag, kind, rows: own, timesAt, times, values });
   }
   return entries;
+}
+
+function partsOf(cursor: Cursor, lengths: Uint32Array): SectionPart[] {
+  const used = lengths.reduce((sum, bytes) => sum + Number(bytes > 0), 0);
+  if (used * CRC_BYTES > cursor.remaining) throw damagedRolled('a directory that ends too early');
+  const crcs = new DataView(cursor.bytes.buffer, cursor.bytes.byteOffset + cursor.at, used * CRC_BYTES);
+  cursor.at += used * CRC_BYTES;
+  let next = 0;
+  return Array.from(lengths, (bytes) => ({ bytes, crc: bytes === 0 ? 0 : crcs.getUint32(CRC_BYTES * next++) }));
 }
 
 /** A query reads thousands of these for each block it opens, nearly all of a single byte. */

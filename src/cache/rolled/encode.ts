@@ -1,12 +1,12 @@
-/** Columns of many chunks into a rolled block, a few tags at a time: the thread has other things to do. */
-
+/** Readings by tag into a rolled block, one tag at a time: the thread has other things to do in between. */
+import type { SlotKind } from '../../reading.ts';
 import { DirectoryWriter, writeChunks } from '../../wire/block/directory.ts';
 import { BlockEncoder } from '../../wire/block/encoder.ts';
 import { Stream } from '../../wire/block/streams.ts';
-import type { BlockColumns, BlockTag } from '../../wire/block.ts';
+import type { BlockColumns } from '../../wire/block.ts';
 import { crc32c } from '../../wire/crc32c.ts';
 import { writeCoded } from './coding.ts';
-import { DirectoryBuilder } from './directory.ts';
+import { DirectoryBuilder, type DirectoryEntry, type SectionPart } from './directory.ts';
 import {
   CRC_BYTES,
   HEADER_BYTES,
@@ -22,82 +22,76 @@ import {
 /** Its buffers serve every rolled block of a thread. */
 const encoder = new BlockEncoder();
 
+/** Readings of one tag, in the order of their numbers. */
+export interface TagRows {
+  readonly tag: number;
+  readonly kind: SlotKind;
+  readonly rows: number;
+  readonly timeMs: Float64Array;
+  readonly value: Float64Array;
+  readonly quality: Uint8Array;
+  readonly texts: readonly string[];
+}
+
+/** A tag, and where its section is. */
+interface Encoded extends Omit<DirectoryEntry, 'times' | 'values'> {
+  readonly from: number;
+  readonly valuesFrom: number;
+  readonly to: number;
+}
+
 export class RolledEncoder {
-  readonly #columns: BlockColumns;
   readonly #directory = new DirectoryBuilder();
   readonly #sections = new Stream(64 * 1024);
+  readonly #tags: Encoded[] = [];
   /** Time streams of the tags so far → where the tag is. */
   readonly #times = new Map<string, number>();
-  #row = 0;
+  #rows = 0;
+  #plain: Uint8Array | undefined;
+  #packed: Uint8Array | undefined;
 
-  /** @throws RangeError for no rows, or more than `ROLLED_ROWS_MAX`. */
-  constructor(columns: BlockColumns) {
-    if (columns.rows === 0 || columns.rows > ROLLED_ROWS_MAX)
-      throw new RangeError(`a rolled block of ${columns.rows} rows`);
-    this.#columns = columns;
-  }
-
-  /** Encodes tags of about `rows` rows. @returns whether there are more. */
-  step(rows: number): boolean {
-    const { tags } = this.#columns;
-    const until = this.#row + rows;
-    while (this.#directory.length < tags.length && this.#row < until) {
-      const tag = tags[this.#directory.length];
-      if (tag !== undefined) this.#tag(tag);
-    }
-    return this.#directory.length < tags.length;
-  }
-
-  /** After the last step. @throws RangeError for columns that contradict themselves. */
-  finish(): Uint8Array {
-    const { rows } = this.#columns;
-    if (this.#row !== rows) throw new RangeError(`tags of ${this.#row} rows in a block of ${rows}`);
-    const plain = [this.#directory.finish(rows), numbersOf(this.#columns)];
-    const [directory = plain[0], numbers = plain[1]] = plain.map(packPart);
-    if (directory === undefined || numbers === undefined) throw new RangeError('unreachable'); // both are there
-    const sections = this.#sections.bytes.subarray(0, this.#sections.length);
-    const out = new Uint8Array(HEADER_BYTES + directory.length + numbers.length + 2 * CRC_BYTES + sections.length);
-    const view = new DataView(out.buffer);
-    out[0] = ROLLED_FORM;
-    out[1] = ROLLED_VERSION;
-    const lengths = [directory.length, plain[0]?.length ?? 0, numbers.length, plain[1]?.length ?? 0];
-    lengths.forEach((length, i) => {
-      view.setUint32(2 + 4 * i, length);
-    });
-    out.set(directory, HEADER_BYTES);
-    let at = HEADER_BYTES + directory.length;
-    view.setUint32(at, crc32c(out, 0, at));
-    at += CRC_BYTES;
-    out.set(numbers, at);
-    view.setUint32(at + numbers.length, crc32c(numbers));
-    out.set(sections, at + numbers.length + CRC_BYTES);
-    return out;
-  }
-
-  #tag({ tag, kind, counts }: BlockTag): void {
-    const { timeMs, value, quality, texts } = this.#columns;
-    const start = this.#row;
-    const rows = counts.reduce((sum, count) => sum + count, 0);
-    const end = start + rows;
+  /** Ascending by tag. @throws RangeError for what a block cannot hold. */
+  add({ tag, kind, rows, ...columns }: TagRows): void {
     const streams = encoder.streams({
       rows,
       chunks: [{ n0: 1, count: rows }],
       tags: [{ tag, kind, counts: [rows] }],
-      timeMs: timeMs.subarray(start, end),
-      value: value.subarray(start, end),
-      quality: quality.subarray(start, end),
-      texts,
+      ...columns,
     });
     const each = TAG_STREAMS.map((name) => streams[name].bytes.subarray(0, streams[name].length));
     const timesAt = this.#timesAt(rows, each.slice(0, TIME_STREAMS));
+    const isBorrowed = timesAt !== this.#tags.length;
     const from = this.#sections.length;
-    each.forEach((bytes, at) => {
-      this.#stream(at, at < TIME_STREAMS && timesAt !== this.#directory.length ? NOTHING : bytes);
+    for (let at = 0; at < TIME_STREAMS; at++) this.#stream(at, isBorrowed ? NOTHING : (each[at] ?? NOTHING));
+    const valuesFrom = this.#sections.length;
+    for (let at = TIME_STREAMS; at < each.length; at++) this.#stream(at, each[at] ?? NOTHING);
+    this.#tags.push({ tag, kind, rows, timesAt, from, valuesFrom, to: this.#sections.length });
+    this.#rows += rows;
+  }
+
+  /** After the last tag, before `finish`: the half of it that needs no numbers. */
+  packDirectory(): void {
+    const lenders = new Set(this.#tags.flatMap(({ timesAt }, at) => (timesAt === at ? [] : [timesAt])));
+    this.#tags.forEach(({ from, valuesFrom, to, ...entry }, at) => {
+      // Times that nobody else has are as lost as the values when either is damaged: one checksum does.
+      const split = lenders.has(at) ? valuesFrom : from;
+      this.#directory.add({ ...entry, times: this.#part(from, split), values: this.#part(split, to) });
     });
-    const sectionBytes = this.#sections.length - from;
-    const crc = crc32c(this.#sections.bytes, from, this.#sections.length);
-    this.#directory.add({ tag, kind, rows, timesAt, sectionBytes, crc });
-    this.#row = end;
+    this.#plain = this.#directory.finish(this.#rows);
+    this.#packed = packPart(this.#plain);
+  }
+
+  /** @throws RangeError for numbers of other rows than were added. */
+  finish({ rows, chunks, tags }: Pick<BlockColumns, 'rows' | 'chunks' | 'tags'>): Uint8Array {
+    if (this.#plain === undefined) this.packDirectory();
+    if (this.#rows !== rows) throw new RangeError(`tags of ${this.#rows} rows in a block of ${rows}`);
+    const [plain = NOTHING, packed = NOTHING] = [this.#plain, this.#packed];
+    const sections = this.#sections.bytes.subarray(0, this.#sections.length);
+    return assemble({ plain, packed }, { rows, chunks, tags }, [sections]);
+  }
+
+  #part(from: number, to: number): SectionPart {
+    return { bytes: to - from, crc: to === from ? 0 : crc32c(this.#sections.bytes, from, to) };
   }
 
   #stream(at: number, bytes: Uint8Array): void {
@@ -110,22 +104,58 @@ export class RolledEncoder {
     const lengths = streams.map(({ length }) => length);
     const key = `${rows} ${lengths} ${streams.map((bytes) => Buffer.from(bytes).toString('latin1')).join('')}`;
     const known = this.#times.get(key);
-    if (known === undefined) this.#times.set(key, this.#directory.length);
-    return known ?? this.#directory.length;
+    if (known === undefined) this.#times.set(key, this.#tags.length);
+    return known ?? this.#tags.length;
   }
 }
 
 const NOTHING = new Uint8Array(0);
 
-/** @throws RangeError for columns that contradict themselves, hold what a block cannot, or more than `ROLLED_ROWS_MAX` rows. */
+/** @throws RangeError for columns that contradict themselves, hold what a block cannot, none or more than `ROLLED_ROWS_MAX` rows. */
 export function encodeRolled(columns: BlockColumns): Uint8Array {
-  const encoding = new RolledEncoder(columns);
-  while (encoding.step(ROLLED_ROWS_MAX));
-  return encoding.finish();
+  const { rows, tags, timeMs, value, quality, texts } = columns;
+  if (rows === 0 || rows > ROLLED_ROWS_MAX) throw new RangeError(`a rolled block of ${rows} rows`);
+  const encoding = new RolledEncoder();
+  let row = 0;
+  for (const { tag, kind, counts } of tags) {
+    const [start, end] = [row, counts.reduce((sum, count) => sum + count, row)];
+    row = end;
+    const mine = { timeMs: timeMs.subarray(start, end), value: value.subarray(start, end) };
+    encoding.add({ tag, kind, rows: end - start, ...mine, quality: quality.subarray(start, end), texts });
+  }
+  return encoding.finish(columns);
+}
+
+/** @param sections end to end. @throws RangeError for more counts than a reader takes. */
+export function assemble(
+  directory: { readonly plain: Uint8Array; readonly packed: Uint8Array },
+  of: Pick<BlockColumns, 'rows' | 'chunks' | 'tags'>,
+  sections: readonly Uint8Array[],
+): Uint8Array {
+  const numbers = numbersOf(of);
+  const packed = packPart(numbers);
+  const numbersAt = HEADER_BYTES + directory.packed.length + CRC_BYTES;
+  let at = numbersAt + packed.length + CRC_BYTES;
+  const out = new Uint8Array(sections.reduce((sum, { length }) => sum + length, at));
+  const view = new DataView(out.buffer);
+  out[0] = ROLLED_FORM;
+  out[1] = ROLLED_VERSION;
+  [directory.packed.length, directory.plain.length, packed.length, numbers.length].forEach((length, i) => {
+    view.setUint32(2 + 4 * i, length);
+  });
+  out.set(directory.packed, HEADER_BYTES);
+  view.setUint32(numbersAt - CRC_BYTES, crc32c(out, 0, numbersAt - CRC_BYTES));
+  out.set(packed, numbersAt);
+  view.setUint32(at - CRC_BYTES, crc32c(packed));
+  for (const section of sections) {
+    out.set(section, at);
+    at += section.length;
+  }
+  return out;
 }
 
 /** Length of the chunks varint, chunks, counts: as in the wire's block. */
-function numbersOf({ rows, chunks, tags }: BlockColumns): Uint8Array {
+function numbersOf({ rows, chunks, tags }: Pick<BlockColumns, 'rows' | 'chunks' | 'tags'>): Uint8Array {
   const chunksOut = new Stream();
   writeChunks(chunksOut, chunks);
   const counts = new Stream();
@@ -134,9 +164,6 @@ function numbersOf({ rows, chunks, tags }: BlockColumns): Uint8Array {
   writer.finish(rows);
   const out = new Stream(chunksOut.length + counts.length + 16);
   out.varint(chunksOut.length);
-  for (const part of [chunksOut, counts]) {
-    out.reserve(part.length).set(part.bytes.subarray(0, part.length), out.length);
-    out.length += part.length;
-  }
+  for (const part of [chunksOut, counts]) out.append(part.bytes.subarray(0, part.length));
   return out.bytes.subarray(0, out.length);
 }

@@ -29,7 +29,8 @@ export const ROLL_UP_LIMITS: RollUpLimits = {
 export const CLOCK_GRAIN_MS = 5;
 /** Blocks this large are left to `rowsEnough`: rolling them sooner would write them more often than it helps. */
 const LARGE_ROWS = 2_500;
-const BLOCKS_MAX = 4096;
+/** They are removed in one transaction. */
+const BLOCKS_MAX = 1024;
 /** As they are stored: what is open at once. */
 const BYTES_MAX = 8_000_000;
 const RECORD_BYTES_MAX = 256 * 1024;
@@ -94,7 +95,9 @@ function enoughOf(
 }
 
 /** Whether a block may become part of another at all. */
-export function isSmallEnough({ rows, class: classNumber, holes }: BlockRow, limits: RollUpLimits): boolean {
+export function isSmallEnough({ rows, class: classNumber, holes, content }: BlockRow, limits: RollUpLimits): boolean {
+  // What it is a piece of is whole again as soon as all of it is delivered.
+  if (content !== undefined) return false;
   // Records are counted from n0 on, so there must be no holes between them.
   if (!holdsReadings(classNumber)) return rows < BLOCK_ROWS_MAX && holes === undefined;
   return rows < limits.rowsEnough;

@@ -7,16 +7,17 @@
  *     numbers, packed   | CRC-32C u32 over the numbers
  *     a section a tag, end to end
  *
- * The *directory* says of each tag: number, kind, rows, length and CRC-32C of its section, and what of its streams
- * (`STREAMS` of the wire's block, as for a block of this tag alone) is where. A stream of up to `SHORT_BYTES` stands in the
- * directory itself, beside the same stream of the other tags, where it compresses; a longer one is in the tag's section,
- * coded as `coding.ts` says. A tag whose times are those of an earlier tag has no time streams of its own and names that
- * tag instead.
+ * The *directory* says of each tag: number, kind, rows, and what of its streams (`STREAMS` of the wire's block, as for a block
+ * of this tag alone) is where. A stream of up to `SHORT_BYTES` stands in the directory itself, beside the same stream of the
+ * other tags, where it compresses; a longer one is in the tag's *section*, coded as `coding.ts` says; its length and CRC-32C
+ * are in the directory. A tag whose times are those of an earlier tag has none of its own and names that tag instead. Times
+ * that are lent in this way are a part of their own at the beginning of the section, with length and CRC-32C of its own.
  *
  * The *numbers* are the chunks and their rows a tag: what `n` a row has. Who only wants values does not read them.
  *
- * Damage anywhere costs what it touches: a section its tag, the numbers the whole block as a journal entry, the directory
- * everything. Nothing is believed before its checksum, and no length is allocated for before it was found possible.
+ * Damage anywhere costs what it touches: values their tag, times the tags that have them, the numbers the whole block as a
+ * journal entry, the directory everything. What is left can be written again without opening it (`without.ts`). Nothing is
+ * believed before its checksum, and no length is allocated for before it was found possible.
  */
 import { SluiceError } from '../../errors.ts';
 import { STREAMS, type StreamName } from '../../wire/block/layout.ts';

@@ -10,11 +10,13 @@ import {
   type BlockTag,
   ColumnsCopy,
   cellsMax,
+  sliceBlock,
   sourceOf,
 } from '../../wire/columns.ts';
 import { crc32c } from '../../wire/crc32c.ts';
+import type { Range } from '../../wire/ranges.ts';
 import { readCoded } from './coding.ts';
-import { type Directory, type DirectoryEntry, type RolledTag, readDirectory } from './directory.ts';
+import { type Directory, type DirectoryEntry, type RolledTag, readDirectory, type SectionPart } from './directory.ts';
 import {
   CRC_BYTES,
   damagedRolled,
@@ -41,8 +43,23 @@ export interface RolledBlock {
    * @throws rolled.damaged, block.…, compress.… (discard)
    */
   tag(number: number): BlockColumns | undefined;
+  /** Its readings whose numbers lie in the span. @throws as `tag` and `chunks` */
+  tagWithin(number: number, span: Range): BlockColumns | undefined;
   /** Everything, with numbers. @throws as `tag` and `chunks` */
   all(): BlockColumns;
+  /** Which numbers each tag has; opens no section. @throws as `chunks` */
+  numbers(): Numbers;
+  /** Tags that do not open: those whose values are damaged, and those whose times are. */
+  broken(): ReadonlySet<number>;
+  readonly directory: Directory;
+  /** What the directory says is there of a tag, as it is. */
+  section(at: number, part: 'times' | 'values'): Uint8Array;
+}
+
+/** Who is in a block, and where. */
+export interface Numbers {
+  readonly chunks: readonly BlockChunk[];
+  readonly tags: readonly BlockTag[];
 }
 
 export function isRolled(stored: Uint8Array | undefined): stored is Uint8Array {
@@ -80,29 +97,29 @@ export function openRolled(bytes: Uint8Array): RolledBlock {
 }
 
 class Rolled implements RolledBlock {
-  readonly #directory: Directory;
+  readonly directory: Directory;
   readonly #sections: Uint8Array;
   readonly #starts: Uint32Array;
   readonly #numbers: () => Uint8Array;
 
   constructor(directory: Directory, sections: Uint8Array, numbers: () => Uint8Array) {
-    this.#directory = directory;
+    this.directory = directory;
     this.#sections = sections;
     this.#numbers = numbers;
     this.#starts = new Uint32Array(directory.entries.length);
     let at = 0;
-    directory.entries.forEach(({ sectionBytes }, position) => {
+    directory.entries.forEach(({ times, values }, position) => {
       this.#starts[position] = at;
-      at += sectionBytes;
+      at += times.bytes + values.bytes;
     });
   }
 
   get rows(): number {
-    return this.#directory.rows;
+    return this.directory.rows;
   }
 
   get tags(): readonly RolledTag[] {
-    return this.#directory.entries;
+    return this.directory.entries;
   }
 
   chunks(): readonly BlockChunk[] {
@@ -110,21 +127,67 @@ class Rolled implements RolledBlock {
   }
 
   tag(number: number): BlockColumns | undefined {
-    const { entries } = this.#directory;
+    const at = this.#find(number);
+    const entry = this.directory.entries[at];
+    return entry?.tag === number ? this.#open(entry, at) : undefined;
+  }
+
+  tagWithin(number: number, { from, to }: Range): BlockColumns | undefined {
+    const at = this.#find(number);
+    const columns = this.tag(number);
+    if (columns === undefined) return undefined;
+    const { chunks, tags } = this.numbers();
+    const counts = tags[at]?.counts ?? [];
+    let [start, end, row] = [columns.rows, 0, 0];
+    chunks.forEach(({ n0 }, chunk) => {
+      const rows = counts[chunk] ?? 0;
+      const first = tags.slice(0, at).reduce((n, { counts: before }) => n + (before[chunk] ?? 0), n0);
+      const [low, high] = [Math.max(from, first), Math.min(to, first + rows - 1)];
+      if (low <= high) [start, end] = [Math.min(start, row + low - first), row + high - first + 1];
+      row += rows;
+    });
+    // Its rows are in the order of their numbers, which mean nothing here: their places do.
+    return sliceBlock(columns, start + 1, end);
+  }
+
+  /** Where a tag is, or would be. */
+  #find(number: number): number {
+    const { entries } = this.directory;
     let low = 0;
     for (let high = entries.length; low < high; ) {
       const middle = (low + high) >>> 1;
       if ((entries[middle]?.tag ?? 0) < number) low = middle + 1;
       else high = middle;
     }
-    const entry = entries[low];
-    return entry?.tag === number ? this.#open(entry, low) : undefined;
+    return low;
+  }
+
+  numbers(): Numbers {
+    const { chunks, counts } = this.#chunks();
+    return { chunks, tags: this.#tags(chunks, counts) };
+  }
+
+  broken(): ReadonlySet<number> {
+    const found = new Set<number>();
+    this.directory.entries.forEach((entry, at) => {
+      try {
+        this.#open(entry, at);
+      } catch {
+        found.add(entry.tag);
+      }
+    });
+    return found;
+  }
+
+  section(at: number, part: 'times' | 'values'): Uint8Array {
+    const { times, values } = this.directory.entries[at] ?? { times: NONE, values: NONE };
+    const start = (this.#starts[at] ?? 0) + (part === 'times' ? 0 : times.bytes);
+    return this.#sections.subarray(start, start + (part === 'times' ? times : values).bytes);
   }
 
   all(): BlockColumns {
-    const { rows, entries } = this.#directory;
-    const { chunks, counts } = this.#chunks();
-    const tags = this.#tags(chunks, counts);
+    const { rows, entries } = this.directory;
+    const { chunks, tags } = this.numbers();
     const copy = new ColumnsCopy(rows);
     entries.forEach((entry, at) => {
       const columns = this.#open(entry, at);
@@ -144,7 +207,7 @@ class Rolled implements RolledBlock {
   }
 
   #tags(chunks: readonly BlockChunk[], counts: Cursor): BlockTag[] {
-    const { rows, entries } = this.#directory;
+    const { rows, entries } = this.directory;
     const [numbers, kinds] = [new Stream(entries.length * 2), new Stream(entries.length)];
     let last = -1;
     for (const { tag, kind } of entries) {
@@ -162,34 +225,37 @@ class Rolled implements RolledBlock {
 
   #open(entry: DirectoryEntry, at: number): BlockColumns {
     const { tag, kind, rows, timesAt } = entry;
-    const own = this.#streams(at, TAG_STREAMS.length);
-    const times = timesAt === at ? own : this.#streams(timesAt, TIME_STREAMS);
-    const streams = eachStream((name) => {
-      const place = PLACES.get(name);
-      return (place === undefined ? undefined : (place < TIME_STREAMS ? times : own)[place]) ?? EMPTY();
-    });
+    const isWhole = timesAt === at && entry.times.bytes === 0;
+    const all = isWhole
+      ? this.#streams(at, 'values', 0, TAG_STREAMS.length)
+      : [
+          ...this.#streams(timesAt, 'times', 0, TIME_STREAMS),
+          ...this.#streams(at, 'values', TIME_STREAMS, TAG_STREAMS.length),
+        ];
+    const streams = eachStream((name) => all[PLACES.get(name) ?? -1] ?? EMPTY());
     return readColumns(streams, rows, [{ n0: 1, count: rows }], [{ tag, kind, counts: [rows] }]);
   }
 
-  /** The first `count` streams of a tag. */
-  #streams(at: number, count: number): Cursor[] {
-    const start = this.#starts[at] ?? 0;
-    const { sectionBytes = 0, crc } = this.#directory.entries[at] ?? {};
-    const section = this.#sections.subarray(start, start + sectionBytes);
-    if (crc32c(section) !== crc) throw damagedRolled('a section that does not match its checksum');
+  /** Streams [from, to) of a tag. */
+  #streams(at: number, part: 'times' | 'values', from: number, to: number): Cursor[] {
+    const section = this.section(at, part);
+    const crc = this.directory.entries[at]?.[part].crc;
+    if (section.length > 0 && crc32c(section) !== crc)
+      throw damagedRolled('a section that does not match its checksum');
     const cursor = new Cursor(section, 0, section.length);
-    const streams = this.#directory.columns.slice(0, count).map((column) => {
+    const streams = this.directory.columns.slice(from, to).map((column) => {
       const length = column?.lengths[at] ?? 0;
       if (column === undefined || length === 0) return EMPTY();
       const place = column.places[at] ?? 0;
-      if (length <= SHORT_BYTES) return new Cursor(this.#directory.bytes, place, place + length);
+      if (length <= SHORT_BYTES) return new Cursor(this.directory.bytes, place, place + length);
       return readCoded(cursor, column.codings[at] ?? 0, length);
     });
-    if (count === TAG_STREAMS.length) cursor.finish();
+    cursor.finish();
     return streams;
   }
 }
 
+const NONE: SectionPart = { bytes: 0, crc: 0 };
 const PLACES: ReadonlyMap<StreamName, number> = new Map(TAG_STREAMS.map((name, at) => [name, at]));
 const NO_BYTES = new Uint8Array(0);
 /** A new one each time: cursors move. */

@@ -3,17 +3,19 @@
  * that takes the others' place. Until then nothing is on disk, and whatever changed one of the blocks meanwhile (an
  * acknowledgement, a cut, retention) makes the work void.
  */
-import { type BlockColumns, mergeBlocks } from '../../wire/block.ts';
+import type { BlockColumns } from '../../wire/block.ts';
 import { holdsReadings } from '../../wire/classes.ts';
 import { rangeSet } from '../../wire/ranges.ts';
 import { decodeContent, encodeContent } from '../content.ts';
 import { addTo } from '../counts.ts';
 import type { BlockRow, BlockStore } from '../store.ts';
-import { RolledEncoder } from './encode.ts';
+import { Merging } from './merge.ts';
 
 /** In one step: some 10 ms on a small box. */
 const OPENED_ROWS = 8_192;
-const ENCODED_ROWS = 8_192;
+const ENCODED_ROWS = 4_096;
+/** Of one tag, because a step encodes a tag as a whole; more of them would not compress better. */
+const TAG_ROWS_MAX = 8_192;
 /**
  * Counts (a tag and chunk each) of one block: all are numbers in memory while it is merged. Below what a block of any number of
  * rows may have (`cellsMax`), so that whatever is cut out of it later is a block as well.
@@ -25,10 +27,11 @@ export class Rolling {
   readonly #rows: BlockRow[];
   readonly #parts: BlockColumns[] = [];
   readonly #records: object[] = [];
-  readonly #tags = new Set<number>();
+  /** Rows of each tag in the parts. */
+  readonly #tags = new Map<number, number>();
   #chunks = 0;
   #opened = 0;
-  #encoder: RolledEncoder | undefined;
+  #merging: Merging | undefined;
   #bytes: Uint8Array | undefined;
 
   /** @param rows of one run and class, without a gap between their numbers. */
@@ -47,8 +50,8 @@ export class Rolling {
    */
   step(): 'more' | 'ready' | { readonly alone: number } {
     if (this.#bytes !== undefined) return 'ready';
-    if (this.#encoder !== undefined) {
-      if (!this.#encoder.step(ENCODED_ROWS)) this.#bytes = this.#encoder.finish();
+    if (this.#merging !== undefined) {
+      this.#bytes = this.#merging.step(ENCODED_ROWS);
       return 'more';
     }
     const [first] = this.#rows;
@@ -79,11 +82,17 @@ export class Rolling {
     }
   }
 
-  /** Where many tags are rarely read, a block ends before it is nothing but zeros. */
+  /** A block ends before it is nothing but zeros, where many tags are rarely read, or before it has too much of one of them. */
   #take(columns: BlockColumns): void {
-    for (const { tag } of columns.tags) this.#tags.add(tag);
+    let most = 0;
+    for (const { tag, counts } of columns.tags) {
+      const rows = counts.reduce((sum, count) => sum + count, this.#tags.get(tag) ?? 0);
+      this.#tags.set(tag, rows);
+      most = Math.max(most, rows);
+    }
     this.#chunks += columns.chunks.length;
-    if (this.#parts.length > 0 && this.#tags.size * this.#chunks > CELLS_MAX) this.#rows.length = this.#opened;
+    const isTooMuch = this.#tags.size * this.#chunks > CELLS_MAX || most > TAG_ROWS_MAX;
+    if (this.#parts.length > 0 && isTooMuch) this.#rows.length = this.#opened;
     else this.#parts.push(columns);
   }
 
@@ -91,7 +100,7 @@ export class Rolling {
     if (this.#records.length > 0) {
       this.#bytes = encodeContent({ kind: 'records', n0: this.#rows[0]?.n0 ?? 1, records: this.#records });
     } else {
-      this.#encoder = new RolledEncoder(mergeBlocks(this.#parts));
+      this.#merging = new Merging(this.#parts);
       this.#parts.length = 0;
     }
     return 'more';

@@ -3,7 +3,7 @@
 import type { BlockColumns } from '../../wire/block.ts';
 import { decodeContent } from '../content.ts';
 import { isRolled, openRolled } from '../rolled/open.ts';
-import type { BlockRow, BlockStore } from '../store.ts';
+import { type BlockRow, type BlockStore, spanOf } from '../store.ts';
 import { asNumbers } from './integers.ts';
 import { settleWindow } from './scale.ts';
 import { BAD, HOLD_MS_MAX } from './tag-times.ts';
@@ -36,7 +36,7 @@ export class RawReadings {
     if (isRolled(stored)) {
       const rolled = openRolled(stored);
       for (const tag of this.#byTag.keys()) {
-        const columns = rolled.tag(tag);
+        const columns = row.content === undefined ? rolled.tag(tag) : rolled.tagWithin(tag, spanOf(row));
         if (columns !== undefined) this.#add(columns);
       }
       return;

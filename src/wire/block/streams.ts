@@ -34,6 +34,11 @@ export class Stream {
     bytes[this.length++] = value;
   }
 
+  append(bytes: Uint8Array): void {
+    this.reserve(bytes.length).set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
   varint(value: number): void {
     const bytes = this.reserve(VARINT_BYTES_MAX);
     this.length = putVarint(bytes, this.length, value);
