@@ -139,7 +139,7 @@ export class Retention {
     for (const row of gone) this.#remove(row);
     this.#explain(gone);
     const windows = now.synced ? this.#removeOldWindows(now.wallMs) : 0;
-    const more = gone.length === BLOCKS_AT_ONCE || windows === WINDOWS_AT_ONCE;
+    const more = gone.length === BLOCKS_AT_ONCE || windows > 0;
     if (!more) this.#agesCheckedMs = now.monoMs;
   }
 

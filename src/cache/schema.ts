@@ -38,8 +38,9 @@ const FIRST = `
     target TEXT NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, reason TEXT NOT NULL, ranges BLOB NOT NULL,
     PRIMARY KEY (target, run, class, reason)
   ) WITHOUT ROWID;
+  -- No id is given twice: what the checkpoint does not know of is behind the last that it does.
   CREATE TABLE windows (
-    id INTEGER PRIMARY KEY, period_ms INTEGER NOT NULL, from_ms REAL NOT NULL, to_ms REAL NOT NULL, rows INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, period_ms INTEGER NOT NULL, from_ms REAL NOT NULL, to_ms REAL NOT NULL, rows INTEGER NOT NULL,
     block BLOB NOT NULL
   );
   CREATE INDEX windows_time ON windows (period_ms, to_ms);

@@ -57,12 +57,12 @@ const SQL = {
   addWindows: 'INSERT INTO windows (period_ms, from_ms, to_ms, rows, block) VALUES (?, ?, ?, ?, ?)',
   windowsAfter:
     'SELECT id, period_ms AS periodMs, from_ms AS fromMs, to_ms AS toMs, rows, block FROM windows WHERE id > ? ORDER BY id LIMIT ?',
-  lastWindowsId: 'SELECT max(id) AS id FROM windows',
+  lastWindowsId: "SELECT seq AS id FROM sqlite_sequence WHERE name = 'windows'",
   windowsBetween: `SELECT id, period_ms AS periodMs, from_ms AS fromMs, to_ms AS toMs, rows, block FROM windows
     WHERE period_ms = ? AND to_ms > ? AND from_ms < ? AND id > ? ORDER BY id LIMIT ?`,
   windowPeriods: 'SELECT DISTINCT period_ms AS ms FROM windows ORDER BY ms',
-  removeWindows: `DELETE FROM windows WHERE id IN (
-    SELECT id FROM windows WHERE period_ms = ? AND to_ms < ? AND id < (SELECT max(id) FROM windows) ORDER BY to_ms LIMIT ?)`,
+  windowEnds: 'SELECT to_ms AS ms FROM windows WHERE period_ms = ? ORDER BY to_ms LIMIT 1 OFFSET ?',
+  removeWindows: 'DELETE FROM windows WHERE period_ms = ? AND to_ms <= ?',
 
   // Its id is known before: sealed bytes are bound to it.
   addDeadLetter: 'INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)',

@@ -23,6 +23,7 @@ import type {
   TargetRow,
   WindowBlock,
 } from './store.ts';
+import { shelvesEnd } from './windows/shelf.ts';
 
 /** Set aside for a look later; a disk that goes bad must not fill itself with its own evidence. */
 const DAMAGED_KEPT = 64;
@@ -207,7 +208,7 @@ export class SqliteStore implements BlockStore {
     return this.#sql.windowsAfter.all(id, limit) as WindowBlock[]; // the statement's columns
   }
   lastWindowsId(): number {
-    return (this.#sql.lastWindowsId.get() as { id: number | null }).id ?? 0;
+    return (this.#sql.lastWindowsId.get() as { id: number } | undefined)?.id ?? 0;
   }
   windowsBetween(periodMs: number, fromMs: number, toMs: number, id: number, limit: number): WindowBlock[] {
     return this.#sql.windowsBetween.all(periodMs, fromMs, toMs, id, limit) as WindowBlock[]; // the statement's columns
@@ -216,7 +217,8 @@ export class SqliteStore implements BlockStore {
     return (this.#sql.windowPeriods.all() as { ms: number }[]).map(({ ms }) => ms);
   }
   removeWindows(periodMs: number, beforeMs: number, limit: number): number {
-    return this.#sql.removeWindows.run(periodMs, beforeMs, limit).changes;
+    const end = (at: number) => (this.#sql.windowEnds.get(periodMs, at) as { ms: number } | undefined)?.ms;
+    return this.#sql.removeWindows.run(periodMs, shelvesEnd(periodMs, beforeMs, end(0), end(limit))).changes;
   }
 
   addDeadLetter({ atMs, source, subject, reason, original }: DeadLetterRow): void {

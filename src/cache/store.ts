@@ -233,12 +233,13 @@ export interface BlockStore {
 
   addWindows(row: Omit<WindowBlock, 'id'>): void;
   windowsAfter(id: number, limit: number): WindowBlock[];
+  /** That was ever given: no other block gets it when that one is gone. */
   lastWindowsId(): number;
   /** Blocks of a length that may hold windows of that time, with an id above `id`, in the order they were written. */
   windowsBetween(periodMs: number, fromMs: number, toMs: number, id: number, limit: number): WindowBlock[];
   /** Lengths there are, the shortest first. */
   windowPeriods(): number[];
-  /** The oldest of a length, but never the newest block of all, whose id would be given again; how many went. */
+  /** Whole shelves (`windows/shelf.ts`), the oldest of a length: about `limit` blocks, at least one shelf; how many went. */
   removeWindows(periodMs: number, beforeMs: number, limit: number): number;
   /** In the place of the one with its id; without rows it is removed. */
   putWindows(row: WindowBlock): void;

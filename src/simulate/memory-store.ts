@@ -12,6 +12,7 @@ import type {
   TargetRow,
   WindowBlock,
 } from '../cache/store.ts';
+import { shelvesEnd } from '../cache/windows/shelf.ts';
 import type { ClassNumber } from '../wire/classes.ts';
 import { MemoryBlocks, ROW_BYTES } from './memory-blocks.ts';
 import { byText, copied, requireNew, sortedBy, Tables } from './tables.ts';
@@ -181,27 +182,25 @@ export class MemoryStore implements BlockStore {
   addWindows(row: Omit<WindowBlock, 'id'>): void {
     const id = this.lastWindowsId() + 1;
     this.#set(this.#tables.windows, id, { ...row, id, block: row.block.slice() });
+    this.#set(this.#tables.lastIds, 'windows', id);
     this.#grow(row.block.length + ROW_BYTES);
   }
   windowsAfter = (id: number, limit: number): WindowBlock[] =>
     sortedBy(this.#tables.windows.values(), (row) => row.id)
       .filter((row) => row.id > id)
       .slice(0, limit);
-  lastWindowsId = (): number => Math.max(0, ...this.#tables.windows.keys());
+  lastWindowsId = (): number => this.#tables.lastIds.get('windows') ?? 0;
   windowsBetween = (periodMs: number, fromMs: number, toMs: number, id: number, limit: number): WindowBlock[] =>
     sortedBy(this.#tables.windows.values(), (row) => row.id)
       .filter((row) => row.periodMs === periodMs && row.toMs > fromMs && row.fromMs < toMs && row.id > id)
       .slice(0, limit);
-  windowPeriods = (): number[] => {
-    const periods = new Set([...this.#tables.windows.values()].map(({ periodMs }) => periodMs));
-    return [...periods].sort((a, b) => a - b);
-  };
+  windowPeriods = (): number[] =>
+    [...new Set([...this.#tables.windows.values()].map(({ periodMs }) => periodMs))].sort((a, b) => a - b);
   removeWindows(periodMs: number, beforeMs: number, limit: number): number {
-    const newest = this.lastWindowsId();
-    const old = [...this.#tables.windows.values()].filter(
-      (row) => row.periodMs === periodMs && row.toMs < beforeMs && row.id < newest,
-    );
-    const gone = sortedBy(old, ({ toMs }) => toMs).slice(0, limit);
+    const all = [...this.#tables.windows.values()].filter((row) => row.periodMs === periodMs);
+    const mine = sortedBy(all, ({ toMs }) => toMs);
+    const endMs = shelvesEnd(periodMs, beforeMs, mine[0]?.toMs, mine[limit]?.toMs);
+    const gone = mine.filter(({ toMs }) => toMs <= endMs);
     for (const { id, block } of gone) {
       this.#set(this.#tables.windows, id, undefined);
       this.#grow(-block.length - ROW_BYTES);

@@ -28,6 +28,8 @@ export class Tables {
   ledger = new Map<string, LedgerRow>();
   explained = new Map<string, ExplainedRow>();
   windows = new Map<number, WindowBlock>();
+  /** The last id of a table that gives none twice. */
+  lastIds = new Map<string, number>();
   deadLetters = new Map<number, DeadLetterRow>();
   receipts = new Map<string, ReceiptRow>();
   alarms = new Map<string, string>();

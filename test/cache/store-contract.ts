@@ -1,6 +1,7 @@
 /** What every block store promises, whatever it is made of. */
 import { expect, test } from '@jest/globals';
 import { allBlocks, type BlockRow, type BlockStore } from '../../src/cache/store.ts';
+import { shelfMs } from '../../src/cache/windows/shelf.ts';
 
 export interface StoreKind {
   open(): BlockStore;
@@ -46,7 +47,8 @@ function fill(store: BlockStore): void {
   store.addBlock(blockRow(150, { class: 0, counts: [] }), bytes(9));
   store.count('', 1, 'accepted', 6);
   store.putExplained({ target: 'cloud', run: 1, class: 3, reason: 'refused', ranges: bytes(4) });
-  for (const toMs of [10, 20]) store.addWindows({ periodMs: 10, fromMs: toMs - 10, toMs, rows: 1, block: bytes(toMs) });
+  for (const toMs of [10, 600_010])
+    store.addWindows({ periodMs: 10, fromMs: toMs - 10, toMs, rows: 1, block: bytes(toMs) });
   store.addDeadLetter({ atMs: 1, source: 'plc', subject: 'plc/x', reason: 'no', original: bytes(1) });
   store.addReceipt({ source: 'broker', packetId: 5, digest: 'a' });
   store.putAlarm('b', 'row b');
@@ -194,11 +196,31 @@ export function storeContract({ open, copy }: StoreKind): void {
     expect(full).toBeGreaterThan(1_000_000);
     store.transaction(() => {
       for (let id = 1000; id < 1200; id++) store.removeBlock(id);
-      expect(store.removeWindows(10, 15, 10)).toBe(1);
+      expect(store.removeWindows(10, 600_000, 10)).toBe(1);
       expect(store.trimDeadLetters(0)).toBe(1);
     });
     expect(store.bytesUsed()).toBeLessThan(full - 900_000);
     expect(store.windowsAfter(0, 10).map(({ id }) => id)).toEqual([2]);
     expect(store.lastWindowsId()).toBe(2);
+  });
+
+  test('removes windows by the shelf: what corrects a window stays as long as what it corrects', () => {
+    const store = filled();
+    const shelf = shelfMs(1000);
+    const add = (toMs: number) =>
+      store.addWindows({ periodMs: 1000, fromMs: toMs - 1000, toMs, rows: 1, block: bytes(1) });
+    const ends = () => store.windowsAfter(0, 100).flatMap(({ periodMs, toMs }) => (periodMs === 1000 ? [toMs] : []));
+    store.transaction(() => {
+      for (const toMs of [shelf, 2000, shelf + 5000, 3000, 2 * shelf + 1000, 1000]) add(toMs);
+      const last = store.lastWindowsId();
+      expect(store.removeWindows(1000, shelf - 1, 100)).toBe(0);
+      expect(store.removeWindows(1000, shelf, 1)).toBe(4);
+      expect(ends()).toEqual([shelf + 5000, 2 * shelf + 1000]);
+      expect(store.removeWindows(1000, Number.MAX_SAFE_INTEGER, 1)).toBe(1);
+      expect(store.removeWindows(1000, Number.MAX_SAFE_INTEGER, 100)).toBe(1);
+      expect(ends()).toEqual([]);
+      add(4000);
+      expect(store.lastWindowsId()).toBe(last + 1);
+    });
   });
 }

@@ -211,10 +211,7 @@ export class Forgetting {
     const end = page.at(-1);
     if (end === undefined) return this.#write(() => ({ ...job, phase: 'rest', cursor: 0 }));
     return this.#write(() => {
-      const last = store.lastWindowsId();
       const windows = page.reduce((total, block) => total + withoutWindows(store, block, numbers), 0);
-      // Its number will be given again: the checkpoint must not take the next block for one that it knows.
-      if (store.lastWindowsId() !== last) commits.checkpoint();
       return { ...job, cursor: end.id, removed: sum(job.removed, { ...NOTHING, windows }) };
     });
   }

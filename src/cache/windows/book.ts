@@ -13,6 +13,7 @@ import { WindowAccumulator } from './accumulate.ts';
 import { decodeWindows, encodeWindows } from './block.ts';
 import { RepairQueue, type RepairState } from './repair-queue.ts';
 import { WindowRows } from './rows.ts';
+import { byShelf } from './shelf.ts';
 import type { AccumulatorState, WindowSource } from './source.ts';
 import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
 
@@ -79,7 +80,7 @@ export class WindowBook {
 
   /** What waits, as it is written. It goes on waiting until `written`. */
   waiting(): NewWindows[] {
-    return this.#waiting.filter(({ length }) => length > 0).map(newWindows);
+    return this.#waiting.flatMap(newWindows);
   }
 
   written(): void {
@@ -114,8 +115,15 @@ export class WindowBook {
   }
 }
 
-export function newWindows(rows: WindowRows): NewWindows {
-  return { periodMs: rows.periodMs, ...rows.span(), rows: rows.length, block: encodeWindows(rows) };
+/** A block for each shelf that they are on. */
+export function newWindows(rows: WindowRows): NewWindows[] {
+  if (rows.length === 0) return [];
+  return byShelf(rows).map((each) => ({
+    periodMs: each.periodMs,
+    ...each.span(),
+    rows: each.length,
+    block: encodeWindows(each),
+  }));
 }
 
 /** Inside a transaction. */

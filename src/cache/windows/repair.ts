@@ -177,7 +177,7 @@ export class WindowRepair {
         rows.push(tag, counted, 0);
       } else if (((before[W.flags] ?? 0) & INEXACT) === 0) rows.push(tag, doubt(startMs), 0);
     }
-    if (rows.length > 0) this.#parts.store.addWindows(newWindows(rows));
+    addAll(this.#parts.store, newWindows(rows));
   }
 
   /** `tag start` → the window as its rows say, of the tags to be repaired and the time that a value of theirs may last. */
