@@ -95,10 +95,20 @@ describe('a receiver', () => {
     );
     const small = other.seal([other.readings(block(polls(2), 1))]);
     let done = 0;
-    const flood = large.map((envelope) => stand.deliver(envelope).then(({ name }) => [name, ++done]));
-    await stand.deliver(small, other);
-    // Eight large ones were there before it; it waited for a few, not for all.
-    expect(done).toBeLessThan(8);
-    for (const [name] of await Promise.all(flood)) expect(name).toBe('ok');
+    let over = false;
+    const flood = large.map(async (envelope) => {
+      for (; !over; done++) expect(await stand.deliver(envelope)).toMatchObject({ name: 'ok' });
+    });
+    await stand.deliver(large[0] ?? new Uint8Array());
+    const waits: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const before = done;
+      await stand.deliver(small, other);
+      waits.push(done - before);
+    }
+    over = true;
+    await Promise.all(flood);
+    // In one line for all it would have waited for the eight that are there each time.
+    expect(waits.sort((a, b) => a - b)[2]).toBeLessThan(6);
   });
 });
