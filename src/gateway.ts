@@ -4,6 +4,7 @@
  */
 import type { ForgetDone } from './cache/index.ts';
 import type { Config } from './config/load.ts';
+import { watchKey } from './gateway-key.ts';
 import { followLadder } from './gateway-ladder.ts';
 import { keepHot, openDesks, warmWindows } from './gateway-panels.ts';
 import { type OpenCache, tellStorage, whileReadOnly } from './gateway-read-only.ts';
@@ -116,6 +117,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     started('the pipeline', { stop: () => endPipeline(pipeline) });
     late.pipeline = pipeline;
     tellStorage({ cache, readOnly }, pipeline, logger);
+    started('the key', watchKey({ cache, pipeline, clock, logger }));
     const slowable = () => late.ingest?.slowable() ?? [];
     const ladder = await followLadder({ cache, pipeline, uplink, hot, slowable, logger });
     const sources = () => late.ingest?.states() ?? [];

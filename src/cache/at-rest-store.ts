@@ -2,6 +2,8 @@
 import type { Database } from 'better-sqlite3';
 import { type AtRestKeys, keyMissing, kidOn, type SealedTable, Sealer, sealedPrefix } from './at-rest.ts';
 
+import { SealedRows } from './at-rest-rows.ts';
+
 /** In `meta`: ids of the keys that rows may be sealed with, as JSON. */
 const KIDS = 'at rest keys';
 /** Dead letters sealed again in one statement's worth of memory. */
@@ -18,11 +20,13 @@ function kidsOf(db: Database): string[] {
  * @throws cache.key_missing, cache.key_wrong (stop): nothing was changed.
  */
 export function openSealer(db: Database, keys: AtRestKeys): Sealer {
-  const sealer = new Sealer(keys);
+  let rows: SealedRows | undefined;
+  const sealer = new Sealer(keys, () => rows?.count());
   const known = kidsOf(db);
   const used = known.filter((kid) => sealer.has(kid) || isUsed(db, kid));
   const missing = used.filter((kid) => !sealer.has(kid));
   if (missing.length > 0) throw keyMissing(sealer, missing);
+  rows = new SealedRows(db, sealer.kid);
   const isNew = sealer.kid !== undefined && !used.includes(sealer.kid);
   const kids = isNew ? [...used, sealer.kid] : used;
   if (kids.join() === known.join()) return sealer;

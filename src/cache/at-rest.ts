@@ -7,7 +7,7 @@
  * not open. The key id tells a wrong key, which stops, from damage, which costs one row. No packing of a block begins with
  * 0xE1, so blocks say themselves whether they are sealed, and a cache may hold both.
  *
- * Random nonces of 96 bits are safe for 2^32 rows a key (NIST SP 800-38D, 8.3).
+ * Random nonces of 96 bits are safe for 2^32 rows a key (NIST SP 800-38D, 8.3): `at-rest-rows.ts` counts them.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { SluiceError } from '../errors.ts';
@@ -69,8 +69,11 @@ export class Sealer {
   readonly kid: string | undefined;
   readonly #current: Key | undefined;
   readonly #keys: ReadonlyMap<string, Key>;
+  readonly #onSeal: () => void;
 
-  constructor({ current, previous }: AtRestKeys) {
+  /** @param onSeal called for each row that the current key seals. */
+  constructor({ current, previous }: AtRestKeys, onSeal: () => void = () => {}) {
+    this.#onSeal = onSeal;
     const keys = [...(current === undefined ? [] : [current]), ...previous].map((secret): Key => {
       if (secret.length !== KEY_BYTES) throw new RangeError(`a key at rest has ${KEY_BYTES} bytes`);
       return { kid: kidOf(secret), secret };
@@ -91,6 +94,7 @@ export class Sealer {
   /** As it is where there is no key to seal with. */
   seal(table: SealedTable, id: number, plain: Uint8Array): Uint8Array {
     if (this.#current === undefined) return plain;
+    this.#onSeal();
     const { kid, secret } = this.#current;
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv(CIPHER, secret, nonce).setAAD(associated(table, id));

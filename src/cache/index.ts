@@ -1,6 +1,7 @@
 /** The edge cache: everything that other parts use. */
 export type { AtRestKeys } from './at-rest.ts';
 export { atRestKeyFaults, makeAtRestKey, readAtRestKeyFile, readAtRestKeys } from './at-rest-key.ts';
+export { type AtRestKeyUse, keyWornText } from './at-rest-rows.ts';
 export type { ForgetReport, ForgetRequest } from './forget/audit.ts';
 export type { ForgetDone } from './forget/forgetting.ts';
 export { postForget } from './forget/spool.ts';

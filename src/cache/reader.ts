@@ -6,6 +6,7 @@ import { CLASSES, type ClassNumber } from '../wire/classes.ts';
 import type { AlarmRow } from '../wire/control.ts';
 import type { TagDigest } from '../wire/digest.ts';
 import type { AtRestKeys } from './at-rest.ts';
+import { type AtRestKeyUse, atRestKeyUse } from './at-rest-rows.ts';
 import { type ForgetReport, forgetReports } from './forget/audit.ts';
 import { savedLadder } from './ladder/saved.ts';
 import { ledgerOf } from './ledger.ts';
@@ -73,6 +74,8 @@ export interface CacheReader {
   alarms(): AlarmRow[];
   /** What was written to the device, as of the last checkpoint. @param endurance of the card, bytes; else assumed. */
   wear(endurance?: number): WearStats | undefined;
+  /** The key that seals what is written, and how much it has; undefined where nothing is encrypted. */
+  atRestKey(): AtRestKeyUse | undefined;
   /** Newest first. */
   deadLetters(limit: number): DeadLetter[];
   /** What was forgotten for whom, oldest first, and what is under way. */
@@ -113,6 +116,7 @@ export function readCache(path: string, keys?: () => AtRestKeys): CacheReader {
       all<{ row: string }>(db, 'SELECT row FROM alarms ORDER BY id').map(({ row }): AlarmRow => JSON.parse(row)),
     ladder: () => savedLadder({ meta: (key) => metaOf(db, key) }),
     wear: (endurance) => savedWear(metaOf(db, WEAR), endurance),
+    atRestKey: () => atRestKeyUse({ meta: (key) => metaOf(db, key) }),
     deadLetters: (limit) =>
       all<DeadLetter>(
         db,

@@ -1,4 +1,5 @@
 /** Figures of the cache: its account, what waits, how full it is, what it wrote. */
+import type { AtRestKeyUse } from './at-rest-rows.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { WearStats } from './wear.ts';
 import type { WriteBudgetStats } from './write-budget.ts';
@@ -76,6 +77,8 @@ export interface CacheStats {
   readonly tags: number;
   readonly deadLetters: number;
   readonly damagedBlocks: number;
+  /** The key of encryption at rest, and how much it has sealed; undefined where nothing is. */
+  readonly atRestKey?: AtRestKeyUse | undefined;
   /** Files and logs found damaged, at this start and at earlier ones, oldest first; the newest eight. */
   readonly damage: readonly DamageNote[];
   /** The file system takes no writes: nothing is kept, see `standing-in.ts`. */

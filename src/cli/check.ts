@@ -1,4 +1,5 @@
 import { drivers } from '../../drivers/index.ts';
+import { type CacheReader, keyWornText, readCache } from '../cache/index.ts';
 import { type Finding, formatFinding } from '../config/findings.ts';
 import { jsonSchema } from '../config/json-schema.ts';
 import type { Config } from '../config/load.ts';
@@ -48,10 +49,23 @@ export async function check(options: CheckCommand, output: Output): Promise<Exit
 
 /** What is allowed and should be known. */
 function notesOn({ cache: { encryptAtRest: atRest, path } }: Config): string[] {
-  if (atRest?.key !== undefined) return [];
+  if (atRest?.key !== undefined) return [keyWornIn(path)].flatMap((text) => text ?? []);
   return [
     `readings on the disk are not encrypted: who holds it can read ${path}; cache.encryptAtRest, a key from sluice keygen --cache`,
   ];
+}
+
+/** Of the cache that is there; a configuration is also checked where there is none. */
+function keyWornIn(path: string): string | undefined {
+  let cache: CacheReader | undefined;
+  try {
+    cache = readCache(path);
+    return keyWornText(cache.atRestKey());
+  } catch {
+    return undefined; // the start says what is wrong with it
+  } finally {
+    cache?.close();
+  }
 }
 
 export function printFindings(file: string, findings: readonly Finding[], output: Output): void {

@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { type AtRestKeys, atRestKid, Sealer } from '../../src/cache/at-rest.ts';
 import { makeAtRestKey, parseAtRestKey, readAtRestKeys } from '../../src/cache/at-rest-key.ts';
+import { keyWornText, ROWS_A_KEY } from '../../src/cache/at-rest-rows.ts';
 import { openDatabase } from '../../src/cache/database.ts';
 import { makeFolder } from '../../src/cache/folder.ts';
 import { readCache } from '../../src/cache/reader.ts';
@@ -250,5 +251,73 @@ describe('a change', () => {
     const reader = readCache(place.path, () => ({ current: OTHER, previous: [] }));
     expect(reader.deadLetters(5).map(({ original }) => Buffer.from(original).toString())).toContain(`${LETTER} 0`);
     reader.close();
+  });
+});
+
+describe('the rows that a key has sealed', () => {
+  const use = () => {
+    const reader = readCache(place.path);
+    try {
+      return reader.atRestKey();
+    } finally {
+      reader.close();
+    }
+  };
+  /** As after years. */
+  const age = (rows: number) => {
+    const db = new Database(join(place.path, 'cache.db'));
+    const kid = atRestKid(KEY);
+    db.prepare("UPDATE meta SET value = ? WHERE key = 'at rest rows'").run(
+      JSON.stringify({ current: kid, rows: { [kid]: rows } }),
+    );
+    db.close();
+  };
+
+  test('are counted, never too few, over restarts, and begin anew with another key', () => {
+    write(clear);
+    expect(use()).toBeUndefined();
+    write(sealing);
+    expect(use()).toEqual({ kid: atRestKid(KEY), rows: 65_536 });
+    age(1_000_000);
+    write(sealing);
+    expect(use()).toEqual({ kid: atRestKid(KEY), rows: 1_065_536 });
+    write({ current: OTHER, previous: [KEY] });
+    expect(use()).toEqual({ kid: atRestKid(OTHER), rows: 65_536 });
+    write({ current: KEY, previous: [OTHER] });
+    expect(use()).toEqual({ kid: atRestKid(KEY), rows: 1_131_072 });
+    write({ current: undefined, previous: [KEY, OTHER] });
+    expect(use()).toBeUndefined();
+  });
+
+  test('are never too few in the file, whatever transactions are undone', () => {
+    makeFolder(place.path);
+    const store = new SqliteStore(openDatabase(place.path), sealing);
+    const letter = { atMs: 0, source: 'a', subject: 'b', reason: 'c', original: Buffer.from('d') };
+    let sealed = 0;
+    const some = (isUndone: boolean) =>
+      store.transaction(() => {
+        for (let i = 0; i < 1000; i++, sealed++) store.addDeadLetter(letter);
+        store.trimDeadLetters(10);
+        if (isUndone) throw new Error('no room');
+      });
+    for (let i = 0; i < 75; i++) {
+      if (i % 3 === 0) expect(thrownBy(() => some(true))).toMatchObject({ message: 'no room' });
+      else some(false);
+      expect(use()?.rows).toBeGreaterThanOrEqual(sealed);
+    }
+    expect(use()?.rows).toBeLessThan(sealed + 70_000);
+    store.close();
+  });
+
+  test('are too many for somebody to hear of it, at half of what a key may', () => {
+    write(sealing);
+    age(2 ** 31 - 1);
+    expect(keyWornText(use())).toBeUndefined();
+    age(2 ** 31);
+    expect(keyWornText(use())).toMatch(
+      `key ${atRestKid(KEY)} of cache.encryptAtRest has sealed 2147483648 rows, 50 % of what one key may: make another`,
+    );
+    age(ROWS_A_KEY * 0.99);
+    expect(keyWornText(use())).toMatch('99 %');
   });
 });
