@@ -36,15 +36,8 @@ export interface Calendar {
 /** @param timeZone IANA name; default the system's. */
 export function startCalendar(clock: Clock, timeZone?: string): Calendar {
   const jobs: DailyJob[] = [];
-  const local = new Intl.DateTimeFormat('sv-SE', {
-    ...(timeZone === undefined ? {} : { timeZone }),
-    dateStyle: 'short',
-    timeStyle: 'short',
-  });
-  const now = () => {
-    const [date = '', time = ''] = local.format(clock.wallMs()).split(' ');
-    return { date, minute: minuteOf(time) };
-  };
+  const local = timeZone === undefined ? systemTime : timeIn(timeZone);
+  const now = () => local(clock.wallMs());
   const check = () => {
     if (!clock.synced()) return;
     const { date, minute } = now();
@@ -66,6 +59,31 @@ export function startCalendar(clock: Clock, timeZone?: string): Calendar {
     stop() {
       timer?.cancel();
     },
+  };
+}
+
+interface LocalTime {
+  /** `2026-03-29` */
+  readonly date: string;
+  /** Of the day. */
+  readonly minute: number;
+}
+
+/** Not by Intl: its tables of formats are 8 MB of memory for a box that asks for nothing but the hour. */
+export function systemTime(wallMs: number): LocalTime {
+  const at = new Date(wallMs);
+  const two = (number: number) => String(number).padStart(2, '0');
+  return {
+    date: `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`,
+    minute: at.getHours() * 60 + at.getMinutes(),
+  };
+}
+
+export function timeIn(timeZone: string): (wallMs: number) => LocalTime {
+  const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' });
+  return (wallMs) => {
+    const [date = '', time = ''] = format.format(wallMs).split(' ');
+    return { date, minute: minuteOf(time) };
   };
 }
 

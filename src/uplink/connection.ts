@@ -4,7 +4,10 @@
  * limit. Nothing is retried here but a request that met a keep-alive socket the far side had just closed: every message
  * of ours may be sent twice without harm.
  */
-import { type Dispatcher, Pool } from 'undici';
+import type { Dispatcher } from 'undici';
+// By their files: the whole of undici (fetch, WebSocket, caches, mocks) is 7 MB of memory for what is never called.
+import request from 'undici/lib/api/api-request.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
 import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { TlsOptions } from './tls.ts';
@@ -124,7 +127,7 @@ export class Connection {
 
   async #once(message: Message | Question, signal: AbortSignal): Promise<Reply> {
     const headers = { accept: message.accept, 'user-agent': 'sluice' };
-    const response = await this.#pool.request({
+    const response = await request.call(this.#pool, {
       path: message.path,
       ...('body' in message
         ? { method: 'POST', body: message.body, headers: { ...headers, 'content-type': message.contentType } }

@@ -1,12 +1,17 @@
+import { execFile } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { startCalendar } from '../../src/runtime/calendar.ts';
 import { type Clock, ManualClock } from '../../src/runtime/clock.ts';
 import { readCredential, readSecretFile } from '../../src/runtime/credentials.ts';
 import { HIDDEN, hider, openLog } from '../../src/runtime/log.ts';
 import { Metrics } from '../../src/runtime/metrics.ts';
+
+const run = promisify(execFile);
 
 describe('log', () => {
   async function logged(
@@ -162,6 +167,20 @@ describe('calendar', () => {
     expect(unset).toEqual([]);
     const back = runs('02:30', '2026-06-01T00:00:00Z', 3, (clock, minute) => minute === 60 && clock.step(-3_600_000));
     expect(back).toEqual(['2026-06-01 00:30Z']);
+  });
+
+  test("reads the system's own clock face as Intl does, also where clocks change", async () => {
+    const built = fileURLToPath(new URL('../../dist/src/runtime/calendar.js', import.meta.url));
+    const compare = `import { systemTime, timeIn } from ${JSON.stringify(built)};
+      const local = timeIn('America/St_Johns');
+      for (let at = Date.UTC(2026, 0, 1), end = Date.UTC(2027, 0, 1); at < end; at += 29 * 60_000) {
+        const [own, intl] = [JSON.stringify(systemTime(at)), JSON.stringify(local(at))];
+        if (own !== intl) throw new Error(\`\${at}: \${own}, not \${intl}\`);
+      }
+      console.log('the same');`;
+    const env = { ...process.env, TZ: 'America/St_Johns' };
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', compare], { env });
+    expect(stdout).toBe('the same\n');
   });
 
   test('refuses what is no time of day', () => {
