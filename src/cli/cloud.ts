@@ -1,9 +1,14 @@
-import { devicesFile, startCloud } from '../cloud/index.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { devicesFile, ensureDevices, startCloud } from '../cloud/index.ts';
 import { aborted } from '../runtime/abort.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { readSecretFile } from '../runtime/credentials.ts';
+import { readSecretFile, readSmallFile } from '../runtime/credentials.ts';
 import { openLog } from '../runtime/log.ts';
+import { KEY_LIST_FILE } from '../wire/keyfiles.ts';
+import { parseKeyList } from '../wire/keylist.ts';
 import { parseCloudKey } from '../wire/keys.ts';
+import { DEVICES_FILE } from './cloud-admin.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import { logFatal } from './fatal.ts';
 import type { Output } from './output.ts';
@@ -14,7 +19,8 @@ export interface CloudCommand {
   readonly port: number;
   readonly data: string;
   readonly keys: string;
-  readonly devices: string;
+  readonly keyList?: string;
+  readonly devices?: string;
   readonly tokenFile?: string;
   readonly operatorTokenFile?: string;
 }
@@ -32,7 +38,8 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
       port: options.port,
       dataDir: options.data,
       keys: parseCloudKey(readSecretFile(options.keys)),
-      devices: devicesFile(options.devices, logger),
+      keyList: keyListOf(options),
+      devices: devicesFile(devicesOf(options), logger),
       readToken,
       operatorToken,
       clock: systemClock,
@@ -52,4 +59,17 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
   } finally {
     await log.flush();
   }
+}
+
+/** Without one that is named it is taken where it is; gateways can do without. */
+function keyListOf({ data, keyList }: CloudCommand): Uint8Array | undefined {
+  const file = keyList ?? join(data, KEY_LIST_FILE);
+  return keyList === undefined && !existsSync(file) ? undefined : parseKeyList(readSmallFile(file));
+}
+
+/** The list in the data folder begins empty and is filled by enrolment. */
+function devicesOf({ data, devices }: CloudCommand): string {
+  const file = devices ?? join(data, DEVICES_FILE);
+  if (devices === undefined) ensureDevices(file);
+  return file;
 }

@@ -2,10 +2,12 @@
  * The command line: which commands there are and where each lives. A command's code is loaded only when it runs, so that
  * `sluice status` on a small box does not pay for the gateway.
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { asError, isSluiceError } from '../errors.ts';
+import { duration, port, whole } from './arguments.ts';
 import { Exit } from './exit.ts';
 import { type Output, standardOutput } from './output.ts';
+import { cloudCommands } from './program-cloud.ts';
 import { version } from './version.ts';
 
 const DEFAULT_CONFIG = '/etc/sluice/sluice.yaml';
@@ -50,33 +52,14 @@ const cacheFile = () => new Option('--cache <file>', 'read this cache file inste
 const keyFile = () =>
   new Option('--key-file <file>', 'the key of an encrypted cache, instead of those in the configuration');
 
-function duration(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?$/.exec(text.trim());
-  const unit = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000 }[match?.[2] ?? 's'];
-  if (match === null || unit === undefined) throw new InvalidArgumentError('A duration such as 30s, 5min or 2h.');
-  return Number(match[1]) * unit;
-}
-
-function port(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 0 || number > 65_535) {
-    throw new InvalidArgumentError('A port is a whole number from 0 to 65535; 0 takes any free one.');
-  }
-  return number;
-}
-
-function whole(text: string): number {
-  const number = Number(text);
-  if (!Number.isSafeInteger(number) || number < 1) throw new InvalidArgumentError('A whole number from 1 on.');
-  return number;
-}
-
 function build(output: Output, exit: (code: number) => void): Command {
   const program = new Command('sluice')
     .description(
       'The industrial edge gateway: reads field devices, keeps every reading on disk, delivers it sealed to your cloud.',
     )
     .version(version(), '-V, --version')
+    // `cloud` and its subcommands have options of the same name.
+    .enablePositionalOptions()
     .showSuggestionAfterError()
     .showHelpAfterError('(sluice --help lists the commands)')
     .exitOverride()
@@ -105,7 +88,10 @@ function running(program: Command, output: Output, exit: (code: number) => void)
     .command('run')
     .description('run the gateway until SIGTERM or Ctrl-C; what is taken is on disk and, if it can be, in the cloud')
     .addOption(config())
-    .action(async (options) => exit(await (await import('./run.ts')).run(options, output)));
+    .action(async (options) => {
+      await import('./young-generation.ts'); // before all that it is for is loaded
+      exit(await (await import('./run.ts')).run(options, output));
+    });
   program
     .command('demo')
     .description(
@@ -129,33 +115,40 @@ function running(program: Command, output: Output, exit: (code: number) => void)
     .option('--truth-port <port>', 'HTTP, what the plant really produced; 0 takes a free one', port, 0)
     .option('--seed <number>', 'the same seed makes the same plant', whole, 1)
     .action(async (options) => exit(await (await import('./plant.ts')).plant(options, output)));
-  program
-    .command('cloud')
-    .description('the cloud receiver: checks, opens and keeps what gateways deliver, and answers queries')
-    .option('--host <address>', 'listen here', '127.0.0.1')
-    .option('--port <port>', 'HTTP; 0 takes a free one', port, 8443)
-    .requiredOption('--data <folder>', 'where it keeps what it received')
-    .requiredOption('--keys <file>', 'the cloud key file made by `sluice keygen --cloud`')
-    .requiredOption('--devices <file>', 'the devices it takes from: a JSON list of what `sluice keygen` printed')
-    .option(
-      '--token-file <file>',
-      'a file (mode 0600) with the token that queries must carry; without it only loopback may ask',
-    )
-    .option(
-      '--operator-token-file <file>',
-      'a file (mode 0600) with the token that closing alarms takes; it may ask, too',
-    )
-    .action(async (options) => exit(await (await import('./cloud.ts')).cloud(options, output)));
+  cloudCommands(program, output, exit);
   program
     .command('keygen')
-    .description('make the keys of a gateway, with --cloud those of a receiver, with --cache the key of a cache')
+    .description(
+      'make the keys of a gateway, with --cloud those of a receiver, with --root what signs them, with --cache the key of a cache',
+    )
     .option('--cloud', 'keys of a cloud receiver')
+    .option('--root', "a root, to be kept offline, that signs lists of a cloud's keys (sluice cloud keys)")
     .option('--cache', 'only a key that encrypts the cache on this disk (cache.encryptAtRest)')
+    .option(
+      '--rotate',
+      'the next key of the gateway of --config, brought to its cloud; with --cloud the next keys of a cloud',
+    )
+    .option('--retire', 'with --cloud: the next version, without the keys that were replaced')
     .option('--dir <folder>', 'where to write them', '.')
+    .option('--out <folder>', 'with --rotate, where the key in use is a credential: where to write the new one')
     .option('--name <name>', 'what the cloud will call this gateway', 'gateway')
     .option('--force', 'replace keys that are already there (what was sealed to them can no longer be opened)')
+    .addOption(config())
     .addOption(json())
     .action(async (options) => exit(await (await import('./keygen.ts')).keygen(options, output)));
+  program
+    .command('enroll')
+    .description('make this gateway known to a cloud, with a one-time token that `sluice cloud token` made there')
+    .requiredOption('--url <url>', 'the cloud, as uplink.url has it')
+    .option('--token <token>', 'the token; other users of this machine can see it while this runs')
+    .option('--token-file <file>', 'a file (mode 0600) with the token')
+    .option('--out <folder>', 'where to write device.key, root.pub and cloud.list', 'keys')
+    .option('--key <file>', 'enrol this device key (mode 0600) instead of a new one')
+    .option('--credential <name>', 'enrol the device key in this systemd credential instead of a new one')
+    .option('--ca <file>', "PEM file of the authorities to trust instead of the system's")
+    .option('--allow-insecure', 'http:// to another machine')
+    .addOption(json())
+    .action(async (options) => exit(await (await import('./enroll.ts')).enroll(options, output)));
 }
 
 function looking(program: Command, output: Output, exit: (code: number) => void): void {

@@ -140,7 +140,7 @@ export function changeDevices(
   const changed = fixedDevices(edit(load(file).entries()));
   try {
     const mode = statSync(file).mode & 0o777;
-    writeWhole(realpathSync(file), `${JSON.stringify(changed.entries(), null, 2)}\n`, mode);
+    writeWhole(realpathSync(file), `${JSON.stringify(changed.entries(), null, 2)}\n`, mode, file);
   } catch (cause) {
     throw new SluiceError('cloud.devices_unwritable', 'retry', `the device list ${file} cannot be written`, {
       hint: 'The receiver needs to write it, and its folder, to enrol devices and change their keys.',

@@ -1,20 +1,14 @@
 /** The demo's folder, keys and processes: plant, cloud and gateway, each with real protocols on free loopback ports. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { SluiceError } from '../errors.ts';
 import { builtFile } from '../runtime/built.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { hex } from '../wire/bytes.ts';
-import {
-  formatCloudKey,
-  formatCloudPublic,
-  formatDeviceKey,
-  generateCloudKey,
-  generateDeviceKey,
-  toPublic,
-} from '../wire/keys.ts';
+import { writePair } from '../runtime/safe-write.ts';
+import { cloudFiles, deviceFiles } from '../wire/keyfiles.ts';
+import { generateCloudKey, generateDeviceKey } from '../wire/keys.ts';
 import { Part } from './process.ts';
 
 /** Beside `dist/` in the project and in the package. */
@@ -49,14 +43,13 @@ export function demoFolder(named: string | undefined): DemoFolder {
 
 function makeKeys(folder: string): void {
   // A named folder is used again: new keys could not open what the old ones sealed.
-  if (existsSync(join(folder, 'device.key'))) return;
+  if (existsSync(join(folder, 'devices.json'))) return;
   const device = generateDeviceKey();
   const cloud = generateCloudKey();
-  const entry = { device: hex(device.device), name: 'demo', publicKey: hex(device.publicKey) };
-  writeFileSync(join(folder, 'device.key'), formatDeviceKey(device), { mode: 0o600 });
-  writeFileSync(join(folder, 'cloud.key'), formatCloudKey(cloud), { mode: 0o600 });
-  writeFileSync(join(folder, 'cloud.pub'), formatCloudPublic(toPublic(cloud)));
-  writeFileSync(join(folder, 'devices.json'), `${JSON.stringify([entry], null, 2)}\n`);
+  const { secret, public: open } = deviceFiles(device, 'demo');
+  writePair(folder, cloudFiles(cloud));
+  // Last: where it is there, all are.
+  writePair(folder, { secret, public: ['devices.json', open[1]] });
 }
 
 /** Ports that are free now and stay the same while parts are killed and started again. */

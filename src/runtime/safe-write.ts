@@ -1,5 +1,15 @@
 /** Small files that must be there whole or not at all, whatever ends the process or the power. */
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchownSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 
 export const SECRET_MODE = 0o600;
@@ -9,15 +19,16 @@ const SECRET_FOLDER_MODE = 0o700;
 /**
  * Beside it, to disk, then in its place. Its mode is what is asked for, whatever the mode of a file that was there. A symbolic link is
  * replaced, not followed. Throws Node's errors (EROFS, EACCES, ENOSPC) and then leaves what was there.
+ * @param like a file whose owner it gets where root writes it: root's own file the service could not read.
  */
-export function writeWhole(file: string, text: string, mode: number): void {
+export function writeWhole(file: string, text: string, mode: number, like?: string): void {
   const folder = dirname(file);
   mkdirSync(folder, { recursive: true, mode: SECRET_FOLDER_MODE });
   const fresh = `${file}.new`;
   // Of a process that was ended in the middle.
   rmSync(fresh, { force: true });
   try {
-    writeThrough(fresh, text, mode);
+    writeThrough(fresh, text, mode, like);
     renameSync(fresh, file);
   } catch (thrown) {
     rmSync(fresh, { force: true });
@@ -43,12 +54,14 @@ export function writePair(
   return paths;
 }
 
-function writeThrough(file: string, text: string, mode: number): void {
+function writeThrough(file: string, text: string, mode: number, like: string | undefined): void {
   // Never a file that is there, or a link that somebody put there.
   const handle = openSync(file, 'wx', mode);
   try {
     const bytes = Buffer.from(text);
     for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+    const owner = like !== undefined && process.getuid?.() === 0 ? statSync(like) : undefined;
+    if (owner !== undefined) fchownSync(handle, owner.uid, owner.gid);
     fsyncSync(handle);
   } finally {
     closeSync(handle);

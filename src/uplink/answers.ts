@@ -35,6 +35,11 @@ const HINTS: Readonly<Record<string, string>> = {
   codec_unknown: 'the receiver cannot decompress this codec: set uplink.codec: deflate',
 };
 
+/** What a person should do about a systemic refusal; undefined where the code alone says it. */
+export function hintOf(code: string): string | undefined {
+  return HINTS[code];
+}
+
 export function readReply(reply: Reply, batch: Pick<CutBatch, 'digest' | 'rows'>, reader: AnswerReader): Attempt {
   let answer: Answer;
   try {
@@ -70,7 +75,7 @@ function signedOutcome(answer: Answer, reply: Reply, rows: number, wallMs: numbe
   if (TOO_LARGE.has(name)) return { kind: 'tooLarge', signed: true };
   if (http === 429 || http >= 500) return failed('status', `the cloud says ${name}`, waitAsked(reply, wallMs));
   if (!systemic) return { kind: 'refused', code: name };
-  const hint = HINTS[name] ?? 'receiver and gateway do not fit together: compare their versions';
+  const hint = hintOf(name) ?? 'receiver and gateway do not fit together: compare their versions';
   return { kind: 'denied', code: name, perhapsBytes: false, text: `the cloud refuses this box: ${name}`, hint };
 }
 

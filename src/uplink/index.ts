@@ -21,6 +21,8 @@ import { Signer } from './signer.ts';
 import type { HoldState, LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';
 
 export type { OnAlarm } from './alarms.ts';
+export { enrolAt } from './enrol.ts';
+export { bringNewKey } from './key-change.ts';
 export { readUplinkKeys, uplinkKeyFaults } from './keyfiles.ts';
 export { tlsFileFaults } from './tls.ts';
 export type { LaneState, UplinkCache, UplinkLogger, UplinkState } from './types.ts';

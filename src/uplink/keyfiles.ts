@@ -8,14 +8,12 @@ import type { UplinkConfig } from '../config/uplink.ts';
 import { codeOf, SluiceError } from '../errors.ts';
 import { readSecretFile, readSmallFile } from '../runtime/credentials.ts';
 import { SECRET_MODE, writeWhole } from '../runtime/safe-write.ts';
+import { KEY_LIST_FILE } from '../wire/keyfiles.ts';
 import { formatKeyList, parseKeyList, rootHash, verifyKeyList } from '../wire/keylist.ts';
 import { type CloudPublic, type DeviceKey, parseCloudPublic, parseDeviceKey, parseRootPublic } from '../wire/keys.ts';
 import type { KeyListPlace } from './cloud-keys.ts';
 
 type Keys = UplinkConfig['keys'];
-
-/** Beside the root. */
-export const KEY_LIST_FILE = 'cloud.list';
 
 export interface UplinkKeys {
   readonly device: DeviceKey;

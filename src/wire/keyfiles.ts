@@ -12,6 +12,9 @@ import {
   toPublic,
 } from './keys.ts';
 
+/** The signed list of a cloud's keys, at the cloud and at its gateways. */
+export const KEY_LIST_FILE = 'cloud.list';
+
 export type KeyFile = readonly [name: string, text: string];
 
 export interface KeyFiles {
