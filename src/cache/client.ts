@@ -1,5 +1,4 @@
 /** The cache as the main thread sees it: hands over buffers, never waits for the disk, knows what is committed. */
-import type { Worker } from 'node:worker_threads';
 import { SluiceError } from '../errors.ts';
 import { bytesOf, isUrgent, Outbox } from './outbox.ts';
 import {
@@ -30,6 +29,18 @@ const CLOSED = 'the cache has stopped';
 /** Sources are told to wait before appends have to be refused. */
 const ACCEPTING_SHARE = 0.75;
 
+/** The way to the thread of the cache, and back. */
+export interface CachePort {
+  post(message: ToWorker, transfer: readonly ArrayBuffer[]): void;
+  onMessage(receive: (message: FromWorker) => void): void;
+  /** @param end the thread is gone; with why, if it did not end by itself. */
+  onEnd(end: (error?: Error) => void): void;
+  /** At the end of this round of the event loop. */
+  soon(work: () => void): void;
+  /** Ends the thread, whatever it does. */
+  terminate(): Promise<unknown>;
+}
+
 export class Client implements CacheClient {
   readonly uncommittedBytesMax: number;
   readonly ready: Promise<void>;
@@ -38,7 +49,7 @@ export class Client implements CacheClient {
   boot: Uint8Array = new Uint8Array();
   damage: readonly DamageNote[] = [];
   readonly #damageListeners: ((note: DamageNote) => void)[] = [];
-  readonly #worker: Worker;
+  readonly #port: CachePort;
   readonly #outbox = new Outbox();
   readonly #calls = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   readonly #listeners: ((windows: ClosedWindows) => void)[] = [];
@@ -51,8 +62,8 @@ export class Client implements CacheClient {
   #closing = false;
   readonly #fail: (error: Error) => void;
 
-  constructor(worker: Worker, uncommittedBytesMax: number) {
-    this.#worker = worker;
+  constructor(port: CachePort, uncommittedBytesMax: number) {
+    this.#port = port;
     this.uncommittedBytesMax = uncommittedBytesMax;
     const failed = withResolvers<never>();
     this.failed = failed.promise;
@@ -62,7 +73,7 @@ export class Client implements CacheClient {
     const ready = withResolvers<void>();
     this.ready = ready.promise;
     this.failed.catch(ready.reject);
-    worker.on('message', (message: FromWorker) => {
+    port.onMessage((message) => {
       if (message.type === 'ready') {
         this.run = message.run;
         this.boot = message.boot;
@@ -70,8 +81,7 @@ export class Client implements CacheClient {
         ready.resolve();
       } else this.#receive(message);
     });
-    worker.on('error', (error) => this.#end(error));
-    worker.on('exit', () => this.#end(ended(CLOSED)));
+    port.onEnd((error) => this.#end(error ?? ended(CLOSED)));
   }
 
   registerTag({ index, source, definition, fields, periodMs }: CacheTag): void {
@@ -177,14 +187,14 @@ export class Client implements CacheClient {
     this.#closing = true;
     if (this.#ended !== undefined) {
       // Its file and its lock go with the thread: whoever opens the cache again in this process needs them.
-      await this.#worker.terminate();
+      await this.#port.terminate();
       throw this.#ended;
     }
     this.#flush();
     const id = this.#nextCall++;
     // What the worker answers `close` with.
     const { done, readings } = (await this.#ask(id, { type: 'close', id })) as Closed;
-    await this.#worker.terminate();
+    await this.#port.terminate();
     if (done) return;
     throw new SluiceError('cache.full', 'retry', `the cache is full: ${readings} readings were not committed`, {
       hint: 'Bring the connection to the cloud back, raise cache.bytesMax, or free disk space.',
@@ -206,11 +216,11 @@ export class Client implements CacheClient {
     });
   }
 
-  /** At the end of this round of the event loop: what one burst of input brings goes in one message. */
+  /** Not at once: what one burst of input brings goes in one message. */
   #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(() => this.#flush());
+    this.#port.soon(() => this.#flush());
   }
 
   #flush(): void {
@@ -228,7 +238,7 @@ export class Client implements CacheClient {
   }
 
   #post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
-    if (this.#ended === undefined) this.#worker.postMessage(message, transfer);
+    if (this.#ended === undefined) this.#port.post(message, transfer);
   }
 
   #receive(message: Exclude<FromWorker, { type: 'ready' }>): void {

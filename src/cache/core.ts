@@ -89,7 +89,7 @@ export class CacheCore {
   readonly #ladder: LadderKeeper;
   /** Of `sluice forget`. Its steps go before those that move rows: it has to find all of them. */
   readonly forgetting: Forgetting;
-  readonly #flight = new Flight();
+  readonly flight = new Flight();
   readonly #acks: Acks;
   readonly #rollUp: RollUp;
   readonly #cutting: Cutting;
@@ -132,24 +132,24 @@ export class CacheCore {
       options,
     );
     this.#acks = new Acks({
-      ...{ store, targets: this.targets, flight: this.#flight, marks: this.#marks, hello: this.#hello },
+      ...{ store, targets: this.targets, flight: this.flight, marks: this.#marks, hello: this.#hello },
       ...{ settled: this.#settled, commits: this.#commits, retention: this.#retention },
       isPressed: () => this.ladder.level > 0,
     });
     this.#cutting = new Cutting(
       {
-        ...{ store, ...books, flight: this.#flight, acks: this.#acks, marks: this.#marks, gaps: this.#gaps },
+        ...{ store, ...books, flight: this.flight, acks: this.#acks, marks: this.#marks, gaps: this.#gaps },
         ...{ damage: this.#damage, commits: this.#commits, retention: this.#retention },
       },
       options,
     );
-    this.#rollUp = new RollUp({ store, runs: this.runs, flight: this.#flight }, options.rollUp);
+    this.#rollUp = new RollUp({ store, runs: this.runs, flight: this.flight }, options.rollUp);
     this.forgetting = new Forgetting({
-      ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.#flight, gaps: this.#gaps },
+      ...{ store, runs: this.runs, tags: this.tags, targets: this.targets, flight: this.flight, gaps: this.#gaps },
       ...{ damage: this.#damage, commits: this.#commits, windows: this.#windows },
     });
     const ladder = { store, runs: this.runs, tags: this.tags, targets: this.targets, journal: this.#journal, room };
-    this.#ladder = new LadderKeeper({ ...ladder, gaps: this.#gaps, flight: this.#flight, transact }, options);
+    this.#ladder = new LadderKeeper({ ...ladder, gaps: this.#gaps, flight: this.flight, transact }, options);
   }
 
   registerTag(tag: CacheTag): void {
@@ -192,7 +192,7 @@ export class CacheCore {
   }
 
   release(batchId: string): void {
-    if (!this.#acks.has(batchId)) this.#flight.remove(batchId);
+    if (!this.#acks.has(batchId)) this.flight.remove(batchId);
   }
 
   refuse(batchId: string, reason: string): void {

@@ -6,7 +6,7 @@ import { SluiceError } from '../errors.ts';
 import { builtFile } from '../runtime/built.ts';
 import { type DeviceKey, formatDeviceKey } from '../wire/keys.ts';
 import { readAtRestKeys } from './at-rest-key.ts';
-import { Client } from './client.ts';
+import { type CachePort, Client } from './client.ts';
 import type { ForgetDone } from './forget/forgetting.ts';
 import type { FromWorker, ToWorker, WorkerOptions } from './protocol.ts';
 import type { TargetConfig } from './targets.ts';
@@ -46,9 +46,22 @@ export async function openCache(config: CacheConfig, options: CacheOptions): Pro
     const heard: ToWorker = { type: 'heard', request: message.done.report.id };
     worker.postMessage(heard);
   });
-  const client = new Client(worker, config.uncommittedBytesMax);
+  const client = new Client(portOf(worker), config.uncommittedBytesMax);
   await client.ready;
   return client;
+}
+
+function portOf(worker: Worker): CachePort {
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    onMessage: (receive) => worker.on('message', receive),
+    onEnd: (end) => {
+      worker.on('error', end);
+      worker.on('exit', () => end());
+    },
+    soon: setImmediate,
+    terminate: () => worker.terminate(),
+  };
 }
 
 function workerFile(): string {

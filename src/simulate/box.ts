@@ -1,28 +1,36 @@
 /** One gateway: a machine, a disk, a plant, and the process that runs, dies and starts again on them. */
 
+import type { Client } from '../cache/client.ts';
 import type { CoreOptions } from '../cache/core.ts';
 import { CacheCore } from '../cache/core.ts';
+import type { ForgetRequest } from '../cache/forget/audit.ts';
 import { HotTable } from '../cache/hot.ts';
+import { savedLadder } from '../cache/ladder/saved.ts';
+import type { LadderState } from '../cache/types.ts';
 import { pipelineSchema } from '../config/pipeline.ts';
 import type { UplinkConfig } from '../config/uplink.ts';
 import { asError, describe } from '../errors.ts';
 import { type Pipeline, startPipeline, TagRegistry } from '../pipeline/index.ts';
-import { CLOUD_TARGET, startUplink, type Uplink, type UplinkLogger } from '../uplink/index.ts';
+import { CLOUD_TARGET, startUplink, type Uplink } from '../uplink/index.ts';
 import { hex } from '../wire/bytes.ts';
 import { type DeviceKey, toPublic } from '../wire/keys.ts';
 import type { SimulatedCloud } from './cloud.ts';
-import type { Disk } from './disk.ts';
+import type { Disk, OnCommitted } from './disk.ts';
 import { Crash } from './faulty-store.ts';
-import { LocalCache } from './local-cache.ts';
+import type { History } from './history.ts';
+import { LadderWatch } from './ladder.ts';
+import { localCache } from './local-cache.ts';
 import type { Network } from './network.ts';
 import type { Random } from './random.ts';
 import type { Sources } from './sources.ts';
+import { countInFlight, uplinkLogger } from './uplink-watch.ts';
 import { type Machine, ProcessClock, type World } from './world.ts';
 
 export interface BoxSettings {
   readonly uplink: UplinkConfig;
   readonly commitIntervalMs: number;
   readonly uncommittedBytesMax: number;
+  readonly writeBudget: number;
   readonly core: Omit<CoreOptions, 'clock' | 'boot' | 'device' | 'run' | 'targets' | 'version' | 'reason'>;
 }
 
@@ -34,19 +42,20 @@ export interface BoxParts {
   readonly cloud: SimulatedCloud;
   readonly device: DeviceKey;
   readonly settings: BoxSettings;
-  readonly onMarked: (box: Box) => void;
+  readonly history: History;
+  /** Marks of these blocks changed. */
+  readonly onMarked: (box: Box, ids: readonly number[]) => void;
 }
 
 /** As `runGateway`: what is still to be sent gets so long. */
 const DRAIN_MS = 4000;
 const HOT_SAVE_MS = 60_000;
-/** One alarm batch, one live, four of the backlog, and a hello. */
-const IN_FLIGHT_MAX = 7;
 
 interface Running {
   readonly clock: ProcessClock;
   readonly core: CacheCore;
-  readonly cache: LocalCache;
+  readonly cache: Client;
+  readonly watch: LadderWatch;
   readonly uplink: Uplink;
   readonly pipeline: Pipeline;
   readonly hot: HotTable;
@@ -58,6 +67,10 @@ export class Box {
   disk: Disk;
   #running: Running | undefined;
   #starts = 0;
+  /** Asked of `sluice forget` and not taken yet, by file. */
+  readonly #forgets = new Map<string, ForgetRequest>();
+  /** What is to be gone once a request is done, by its id. */
+  readonly #toForget = new Map<string, { readonly tag: string; readonly before: ReadonlyMap<string, number> }>();
   /** It starts again by itself, unless told otherwise. */
   #startsAgain = true;
 
@@ -112,19 +125,35 @@ export class Box {
   #run(name: string, clock: ProcessClock): Running {
     const { world, machine, network, cloud, device, settings, sources } = this.parts;
     const { random } = world;
-    const store = this.disk.open(() => this.#died(name, clock));
-    const late: { pipeline?: Pipeline; cache?: LocalCache } = {};
+    const late: { pipeline?: Pipeline; core?: CacheCore; post?: (state: LadderState) => void } = {};
+    const run = random.bytes(16);
+    const now = () => ({ wallMs: machine.wallMs(), monoMs: machine.monoMs(), synced: machine.synced() });
+    const { ageMax } = settings.core;
+    const watched = { world, name, history: this.parts.history, ageMax, now };
+    const watch = new LadderWatch(watched, run, () => late.core);
+    const store = this.disk.open(
+      () => this.#died(name, clock),
+      (...args) => this.#committed(watch, ...args),
+    );
+    watch.begin(savedLadder(store)?.level ?? 0);
     const core = new CacheCore(store, {
       ...settings.core,
+      disk: this.disk.room,
+      ballast: this.disk.ballast(),
+      uncommittedBytesMax: settings.uncommittedBytesMax,
       clock: machine,
       boot: machine.boot,
       targets: [{ name: CLOUD_TARGET, required: true }],
       device,
       version: '0.0.0',
       reason: 'start',
-      run: random.bytes(16),
-      onLadder: (state) => late.cache?.stepped(state),
+      run,
+      onLadder: (state) => {
+        watch.stepped(state);
+        late.post?.(state);
+      },
     });
+    late.core = core;
     const onFailed = (error: Error) => {
       world.log(`${name} ends: ${describe(error)}`);
       this.#died(name, clock);
@@ -133,11 +162,13 @@ export class Box {
       // What was killed throws at every turn.
       if (clock.alive && !(error instanceof Crash)) world.problem(`${name} has a defect: ${error.stack}`);
     };
-    const onMarked = () => this.parts.onMarked(this);
-    const { commitIntervalMs, uncommittedBytesMax } = settings;
-    const told = { onDefect, onFailed, onMarked };
-    const cache = new LocalCache({ core, clock, random, commitIntervalMs, uncommittedBytesMax, ...told });
-    late.cache = cache;
+    const onForgotten = (id: string) => this.#forgot(id);
+    const told = { forgets: this.#forgets, onForgotten, onDefect };
+    const { commitIntervalMs, uncommittedBytesMax, writeBudget } = settings;
+    const limits = { commitIntervalMs, uncommittedBytesMax, writeBudget };
+    const { client: cache, post } = localCache({ core, clock, random, ...limits, ...told });
+    late.post = (state) => post({ type: 'ladder', state });
+    cache.failed.catch(onFailed);
     const hot = new HotTable(clock, { ttlMs: 1000 });
     const registry = new TagRegistry(1000, (tag) => {
       cache.registerTag(tag);
@@ -146,11 +177,11 @@ export class Box {
     const uplink = startUplink(settings.uplink, cache, {
       clock,
       random: random.unit,
-      logger: this.#logger(name),
+      logger: uplinkLogger(world, name),
       device,
       cloudKeys: toPublic(cloud.keys),
       onAlarm: (id, active, text) => late.pipeline?.gatewayAlarm(id, active, text),
-      connect: network.connect(name, clock, this.#inFlight(name)),
+      connect: network.connect(name, clock, countInFlight(world, name)),
     });
     const hmi = {
       changed: () => {},
@@ -176,7 +207,7 @@ export class Box {
     };
     clock.after(HOT_SAVE_MS, save);
     sources.start({ clock, registry, pipeline, cache, disk: this.disk }).catch(() => {});
-    return { clock, core, cache, uplink, pipeline, hot };
+    return { clock, core, cache, watch, uplink, pipeline, hot };
   }
 
   /** A person asks for one of its tags to be forgotten; afterwards nothing of before is left of it. */
@@ -188,12 +219,33 @@ export class Box {
     const tag = random.pick([...known]);
     const before = new Map([...this.disk.rows].map(([list, rows]) => [list, rows.at(-1)?.to ?? 0]));
     world.log(`${this.name} shall forget ${tag}`);
-    running.cache.forget(tag, hex(random.bytes(16)), () => {
-      world.log(`${this.name} forgot ${tag}`);
-      for (const place of this.disk.placesOf(tag))
-        if (place.n <= (before.get(place.list) ?? 0))
-          world.problem(`${this.name} forgot ${tag}, and still has row ${place.n} of ${place.list}`);
-    });
+    const id = hex(random.bytes(16));
+    this.#toForget.set(id, { tag, before });
+    this.#forgets.set(id, { id, tag, reason: null, by: 'simulation', atMs: 0 });
+  }
+
+  #forgot(id: string): void {
+    const { world } = this.parts;
+    const asked = this.#toForget.get(id);
+    // A clone does what was asked of the disk that it was copied from.
+    if (asked === undefined) return;
+    const { tag, before } = asked;
+    world.log(`${this.name} forgot ${tag}`);
+    world.count('tags forgotten');
+    for (const place of this.disk.placesOf(tag))
+      if (place.n <= (before.get(place.list) ?? 0))
+        world.problem(`${this.name} forgot ${tag}, and still has row ${place.n} of ${place.list}`);
+  }
+
+  /** The degradation ladder is where it should be, at this moment. */
+  checkLadder(): void {
+    this.#running?.watch.check();
+  }
+
+  #committed(watch: LadderWatch, ...[store, committed, fresh]: Parameters<OnCommitted>): void {
+    watch.committed(store, committed.removed, fresh);
+    const pieces = committed.removed.length === 0 ? [] : committed.blocks.map(({ row }) => row.id);
+    if (committed.marked.length + pieces.length > 0) this.parts.onMarked(this, [...committed.marked, ...pieces]);
   }
 
   /** In order, as far as the disk and the cloud allow. */
@@ -220,6 +272,7 @@ export class Box {
     const running = this.#running;
     if (running === undefined) return;
     this.parts.world.log(`${this.name} crashes`);
+    this.parts.world.count('crashes');
     this.#gone(running.clock);
   }
 
@@ -227,6 +280,7 @@ export class Box {
     if (!clock.alive) return;
     clock.alive = false;
     this.parts.world.log(`${name} died`);
+    this.parts.world.count('deaths by the disk or in a transaction');
     // Not within the transaction in which it died.
     this.parts.world.after(0, () => {
       this.#gone(clock);
@@ -238,23 +292,5 @@ export class Box {
     clock.alive = false;
     this.disk.closed();
     this.#running = undefined;
-  }
-
-  #inFlight(name: string): (by: number) => void {
-    let count = 0;
-    return (by) => {
-      count += by;
-      if (count > IN_FLIGHT_MAX) this.parts.world.problem(`${name} has ${count} requests under way`);
-    };
-  }
-
-  #logger(name: string): UplinkLogger {
-    const { world } = this.parts;
-    const write = (level: string) => (facts: object, message: string) => {
-      const error = 'error' in facts ? ` (${facts.error})` : '';
-      world.log(`${name} ${level}: ${message}${error}`);
-      if (message === 'uplink: unexpected') world.problem(`${name}: ${message}${error}`);
-    };
-    return { info: write('info'), warn: write('warn'), error: write('error') };
   }
 }

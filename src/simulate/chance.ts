@@ -15,10 +15,28 @@ export function ambush(random: Random): Ambush {
   return { countdown, at, what: random.chance(0.8) ? 'crash' : 'disk error' };
 }
 
-export function settings(random: Random): BoxSettings {
+/** What a story is about, besides everything else: what presses on the cache. */
+const THEMES = { plain: 60, disk: 16, 'free disk': 10, age: 8, memory: 6 } as const;
+export type Theme = keyof typeof THEMES;
+
+export function theme(random: Random): Theme {
+  return random.weighted<Theme>(THEMES);
+}
+
+/** So little beyond an empty file fills up in every outage; no commit is a tenth of it. */
+const SMALL_BYTES_MAX = [60_000, 80_000, 120_000] as const;
+const SMALL_UNCOMMITTED_BYTES_MAX = 5000;
+
+export function settings(random: Random, about: Theme): BoxSettings {
   const cache = cacheSchema.parse({ path: '-', windows: WINDOWS_MS.map((ms) => `${ms}ms`) });
-  // Small enough that history must make room for what comes; the smallest fills up in every outage.
-  const bytesMax = random.chance(0.4) ? (random.chance(0.5) ? 140_000 : 400_000) : 2_000_000;
+  // Small enough that history must make room for what comes.
+  const bytesMax =
+    about === 'disk'
+      ? random.pick(SMALL_BYTES_MAX)
+      : about === 'plain' && random.chance(0.4)
+        ? random.pick([140_000, 400_000])
+        : 2_000_000;
+  const isShortLived = about === 'age' || (about === 'plain' && random.chance(0.3));
   return {
     uplink: uplinkSchema.parse({
       url: 'http://127.0.0.1:1',
@@ -30,13 +48,14 @@ export function settings(random: Random): BoxSettings {
       backlogParallel: random.pick([1, 4]),
       codec: random.pick(['brotli', 'deflate']),
     }),
-    commitIntervalMs: random.pick([250, 1000, 3000]),
-    uncommittedBytesMax: random.chance(0.3) ? 20_000 : 1_000_000,
+    commitIntervalMs: random.pick(about === 'disk' ? [250, 1000] : about === 'memory' ? [3000] : [250, 1000, 3000]),
+    uncommittedBytesMax: about === 'memory' ? SMALL_UNCOMMITTED_BYTES_MAX : random.chance(0.3) ? 20_000 : 1_000_000,
+    writeBudget: random.chance(0.2) ? 100_000 : 1_000_000_000,
     core: {
       ...cache,
       bytesMax,
-      diskFreeMin: 0,
-      ageMax: random.pick([60_000, 86_400_000]),
+      diskFreeMin: random.pick([0, 50_000]),
+      ageMax: isShortLived ? 60_000 : 86_400_000,
       checkpointInterval: random.pick([5000, 600_000]),
       deadLettersMax: 50,
       // Small blocks all: as soon and as often as they may, or hardly ever.

@@ -8,6 +8,8 @@ import { decodeContent } from '../cache/content.ts';
 import { openDatabase } from '../cache/database.ts';
 import { DATABASE_FILE, makeFolder } from '../cache/folder.ts';
 import { numbersOfTags } from '../cache/forget/rewrite.ts';
+import type { Ballast } from '../cache/ladder/ballast.ts';
+import type { DiskRoom as Room } from '../cache/ladder/room.ts';
 import { allBlocks, type BlockStore, type TagRow } from '../cache/store.ts';
 import { SqliteStore } from '../cache/store-sqlite.ts';
 import { hex } from '../wire/bytes.ts';
@@ -25,6 +27,13 @@ export interface DiskRoom {
   files: number;
 }
 
+/** Of the whole disk; what others leave of it is what matters. */
+const TOTAL_BYTES = 100_000_000;
+const BALLAST_BYTES = 100_000;
+
+/** @param fresh those of its blocks whose rows are new. */
+export type OnCommitted = (store: BlockStore, committed: Committed, fresh: Committed['blocks']) => void;
+
 export class Disk implements Pick<StoreHooks, 'ambush'> {
   readonly #world: World;
   readonly #history: History;
@@ -39,6 +48,11 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
   readonly promised = new Set<string>();
   ambush: StoreHooks['ambush'];
   full = false;
+  /** What others have of it. */
+  othersBytes = 0;
+  /** A file does not shrink. */
+  #fileBytes = 0;
+  #isBallastHeld = false;
 
   constructor(world: World, history: History, room: DiskRoom | undefined) {
     this.#world = world;
@@ -47,14 +61,53 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
     if (room !== undefined) this.#folder = newFolder(room);
   }
 
+  /** As `statfs` would say. */
+  readonly room = (): Room => ({ fileBytes: this.#fileBytes, freeBytes: this.#freeBytes(), totalBytes: TOTAL_BYTES });
+
+  #freeBytes(): number {
+    const own = this.#fileBytes + (this.#isBallastHeld ? BALLAST_BYTES : 0);
+    return Math.max(0, TOTAL_BYTES - this.othersBytes - own);
+  }
+
+  /** @param left bytes that others leave free. */
+  fill(left: number): void {
+    this.othersBytes = 0;
+    this.othersBytes = this.#freeBytes() - left;
+  }
+
+  /** A file of nothing beside the store; it outlives processes. */
+  ballast(): Ballast {
+    const disk = this;
+    return {
+      bytes: BALLAST_BYTES,
+      get isHeld() {
+        return disk.#isBallastHeld;
+      },
+      release: () => {
+        if (disk.#isBallastHeld) disk.#world.count('ballasts given up');
+        disk.#isBallastHeld = false;
+      },
+      restore: () => {
+        disk.#isBallastHeld ||= disk.#freeBytes() >= BALLAST_BYTES;
+        return disk.#isBallastHeld;
+      },
+    };
+  }
+
+  /** In the middle of a transaction: what it wrote so far needs more than there is. */
+  #isFull(inner: BlockStore): boolean {
+    if (this.full) return true;
+    return this.othersBytes > 0 && inner.bytesUsed() > this.#fileBytes + this.#freeBytes();
+  }
+
   /** As if the machine started: what was committed is there. */
-  open(onCrash: () => void): BlockStore {
+  open(onCrash: () => void, onCommitted: OnCommitted): BlockStore {
     const inner = this.#room === undefined ? this.#memory : new SqliteStore(openDatabase(this.#folder));
     this.ambush = undefined;
     this.#tags = inner.tags();
     const disk = this;
     const hooks: StoreHooks = {
-      isFull: () => disk.full,
+      isFull: () => disk.#isFull(inner),
       get ambush() {
         return disk.ambush;
       },
@@ -62,7 +115,10 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
         disk.ambush = ambush;
       },
       onCrash,
-      onCommitted: (committed) => disk.#committed(inner, committed),
+      onCommitted: (committed) => {
+        const fresh = disk.#committed(inner, committed);
+        onCommitted(inner, committed, fresh);
+      },
     };
     this.#open = { faulty: faultyStore(inner, hooks), inner };
     return this.#open.faulty.store;
@@ -83,6 +139,7 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
     const copy = new Disk(this.#world, this.#history, this.#room);
     if (this.#room === undefined) copy.#memory = this.#memory.copy();
     else copy.#folder = copyFolder(this.#folder, this.#room);
+    copy.#fileBytes = this.#fileBytes;
     for (const [list, ranges] of this.rows) copy.rows.set(list, ranges);
     for (const key of this.promised) copy.promised.add(key);
     return copy;
@@ -125,14 +182,21 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
     return found;
   }
 
-  #committed(inner: BlockStore, { blocks }: Committed): void {
+  #committed(inner: BlockStore, { blocks, removed, writes }: Committed): Committed['blocks'] {
+    this.#fileBytes = Math.max(this.#fileBytes, inner.bytesUsed());
+    if (writes.has('divide')) this.#world.count('blocks acknowledged in part');
+    if (writes.has('putWindows')) this.#world.count('transactions that changed windows');
     const runs = new Map<number, string>();
-    for (const { row, bytes } of blocks) {
+    return blocks.filter(({ row, bytes }) => {
       if (runs.size === 0) for (const { seq, run } of inner.runs()) runs.set(seq, hex(run));
       const list = `${runs.get(row.run)}/${row.class}`;
       const range = { from: row.n0, to: row.n0 + row.rows - 1 };
-      // A piece of a block that was split.
-      if (contains(this.rows.get(list) ?? [], row.n0)) continue;
+      if (contains(this.rows.get(list) ?? [], row.n0)) {
+        // Rows that moved: some blocks became one, or a block was cut.
+        const isRolled = removed.filter((each) => each.run === row.run && each.class === row.class).length > 1;
+        this.#world.count(isRolled ? 'blocks rolled up' : 'blocks cut');
+        return false;
+      }
       if (this.#tags.length === 0 || holdsReadings(row.class)) this.#tags = inner.tags();
       const rows = this.#history.add(list, row, bytes, (seq) => this.#tags[seq]);
       if (holdsReadings(row.class)) {
@@ -143,7 +207,8 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
       }
       this.rows.set(list, union(this.rows.get(list) ?? [], [range]));
       this.#world.log(`committed ${list.slice(0, 8)}${list.slice(32)} ${range.from}–${range.to}`);
-    }
+      return true;
+    });
   }
 }
 

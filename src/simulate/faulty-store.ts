@@ -15,8 +15,15 @@ export interface Ambush {
   readonly what: 'crash' | 'disk error' | 'no room';
 }
 
+/** What one transaction did. */
 export interface Committed {
   readonly blocks: readonly { readonly row: BlockRow; readonly bytes: Uint8Array }[];
+  /** As they were before. */
+  readonly removed: readonly BlockRow[];
+  /** Ids of blocks whose marks may have changed. */
+  readonly marked: readonly number[];
+  /** Names of the other writes. */
+  readonly writes: ReadonlySet<string>;
 }
 
 export interface StoreHooks {
@@ -44,7 +51,7 @@ export interface FaultyStore {
 
 export function faultyStore(inner: BlockStore, hooks: StoreHooks): FaultyStore {
   let isDead = false;
-  let blocks: { row: BlockRow; bytes: Uint8Array }[] = [];
+  let done = nothing();
   const requireAlive = (): void => {
     if (isDead) throw new Crash('the process is dead');
   };
@@ -69,13 +76,13 @@ export function faultyStore(inner: BlockStore, hooks: StoreHooks): FaultyStore {
   };
   const transaction = <T>(work: () => T): T => {
     requireAlive();
-    blocks = [];
+    done = nothing();
     const result = inner.transaction(() => {
-      const done = work();
+      const returned = work();
       atCommit('before commit');
-      return done;
+      return returned;
     });
-    hooks.onCommitted({ blocks });
+    hooks.onCommitted(done);
     atCommit('after commit');
     return result;
   };
@@ -86,8 +93,7 @@ export function faultyStore(inner: BlockStore, hooks: StoreHooks): FaultyStore {
     wrapped[name] = (...args: unknown[]) => {
       requireAlive();
       if (WRITES.has(name)) beforeWrite();
-      // `addBlock(row, bytes)`: its arguments.
-      if (name === 'addBlock') blocks.push({ row: args[0] as BlockRow, bytes: (args[1] as Uint8Array).slice() });
+      if (WRITES.has(name)) note(inner, done, name, args);
       return method?.apply(inner, args);
     };
   }
@@ -98,6 +104,30 @@ export function faultyStore(inner: BlockStore, hooks: StoreHooks): FaultyStore {
       isDead = true;
     },
   };
+}
+
+function nothing() {
+  return {
+    blocks: [] as { row: BlockRow; bytes: Uint8Array }[],
+    removed: [] as BlockRow[],
+    marked: [] as number[],
+    writes: new Set<string>(),
+  };
+}
+
+/** @param args of the store's method of that name. */
+function note(inner: BlockStore, done: ReturnType<typeof nothing>, name: string, args: unknown[]): void {
+  if (name === 'addBlock') done.blocks.push({ row: args[0] as BlockRow, bytes: (args[1] as Uint8Array).slice() });
+  else if (name === 'removeBlock') {
+    const [row] = inner.blocks(args[0] as number, 1);
+    if (row !== undefined && row.id === args[0]) done.removed.push(row);
+  } else if (name === 'divide') {
+    // `divide(rows, pieces)`: its arguments.
+    done.removed.push(...(args[0] as BlockRow[]));
+    done.marked.push(...(args[1] as BlockRow[]).map(({ id }) => id));
+    done.writes.add(name);
+  } else if (name === 'setPending') done.marked.push(args[0] as number);
+  else done.writes.add(name);
 }
 
 function methodsOf(store: BlockStore): string[] {

@@ -9,6 +9,12 @@ import { type BlockColumns, rowNumbers } from '../wire/columns.ts';
 import { type ContentDigest, textSlot } from '../wire/digest.ts';
 import { parseTagContent } from '../wire/tag.ts';
 
+export interface LadderStep {
+  readonly from: number;
+  readonly to: number;
+  readonly cause: string;
+}
+
 /** A committed row, as text: a reading with its value, or a record as canonical JSON. */
 export interface HistoryRow {
   readonly key: string;
@@ -25,6 +31,8 @@ export interface Place {
 export class History {
   /** By `run/class`; index 0 is row 1. */
   readonly rows = new Map<string, HistoryRow[]>();
+  /** Steps of the degradation ladder, by run. */
+  readonly ladders = new Map<string, readonly LadderStep[]>();
   /** The last commit of each reading. */
   readonly places = new Map<string, Place>();
 

@@ -1,7 +1,8 @@
-/** `npm run simulate -- [--seeds N] [--first N] [--seed N] [--steps N] [--from N] [--verbose]` */
+/** `npm run simulate -- [--seeds N] [--first N] [--seed N] [--steps N] [--from N] [--jobs N] [--verbose]` */
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { asError, describe } from '../errors.ts';
-import { STEPS, simulate, type Verdict } from './simulate.ts';
+import { Coverage, tellMany } from './many.ts';
+import { STEPS, type Verdict } from './simulate.ts';
 
 const { values } = parseArgs({
   options: {
@@ -12,30 +13,24 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     steps: { type: 'string', default: String(STEPS) },
     from: { type: 'string', default: '0' },
+    /** Threads. */
+    jobs: { type: 'string', default: String(availableParallelism()) },
     verbose: { type: 'boolean', default: false },
   },
 });
 
 const steps = whole('steps');
 const from = whole('from');
+// One story is told by one.
+const jobs = values.seed === undefined ? whole('jobs') : 1;
 const [first, seeds] = values.seed === undefined ? [whole('first'), whole('seeds')] : [whole('seed'), 1];
 
 /** A mistyped number must not pass as a night without a failure. */
-function whole(name: 'seeds' | 'first' | 'seed' | 'steps' | 'from'): number {
+function whole(name: 'seeds' | 'first' | 'seed' | 'steps' | 'from' | 'jobs'): number {
   const text = values[name] ?? '';
   if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
   process.stderr.write(`--${name} takes a whole number, not ${text}\n`);
   process.exit(2);
-}
-
-/** What throws is told with its seed, and the others are told all the same. */
-async function told(seed: number): Promise<Verdict> {
-  try {
-    return await simulate(seed, { steps, from, verbose: values.verbose });
-  } catch (thrown) {
-    const problems = [asError(thrown).stack ?? describe(thrown)];
-    return { seed, problems, hash: '', events: 0, readings: 0, simulatedMs: 0, lastEvents: [] };
-  }
 }
 
 function report({ seed, problems, lastEvents }: Verdict): void {
@@ -47,21 +42,25 @@ function report({ seed, problems, lastEvents }: Verdict): void {
 }
 
 let failed = 0;
+let told = 0;
 let readings = 0;
 let events = 0;
 let simulatedMs = 0;
-for (let seed = first; seed < first + seeds; seed++) {
-  const verdict = await told(seed);
+const coverage = new Coverage();
+await tellMany({ first, seeds, jobs, steps, from, verbose: values.verbose }, (verdict) => {
+  told++;
   readings += verdict.readings;
   events += verdict.events;
   simulatedMs += verdict.simulatedMs;
+  coverage.add(verdict);
   if (verdict.problems.length > 0) {
     failed++;
     report(verdict);
-  } else if (seeds === 1) process.stdout.write(`seed ${seed}: ${verdict.hash}\n`);
-  else if ((seed - first + 1) % 100 === 0) process.stdout.write(`${seed - first + 1} seeds, ${failed} failed\n`);
-}
+  } else if (seeds === 1) process.stdout.write(`seed ${verdict.seed}: ${verdict.hash}\n`);
+  else if (told % 100 === 0) process.stdout.write(`${told} seeds, ${failed} failed\n`);
+});
 const hours = Math.round(simulatedMs / 3_600_000);
+if (seeds > 1) process.stdout.write(`\nwhat happened:\n${coverage.text()}\n`);
 process.stdout.write(
   `seeds ${first} to ${first + seeds - 1}: ${failed} failed; ${hours} h simulated, ${events} events, ${readings} readings\n`,
 );

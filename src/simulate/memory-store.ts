@@ -21,7 +21,7 @@ const CLASSES = 5;
 const FIRST_REMOVABLE_CLASS = 2;
 const DAMAGED_KEPT = 64;
 /** As an empty SQLite file has. */
-const BASE_BYTES = 100_000;
+const BASE_BYTES = 20_000;
 
 export class MemoryStore implements BlockStore {
   readonly #tables: Tables;

@@ -53,7 +53,9 @@ const ANSWERS_KEPT = 8;
 export const DOUBLE_MS_MAX = 60_000;
 
 export class Network {
-  weather: Weather = 'fine';
+  #weather: Weather = 'fine';
+  /** Until then there is no way to the cloud, whatever the weather. */
+  outageEndsMs = 0;
   readonly #world: World;
   readonly #cloud: SimulatedCloud;
   readonly #device: DeviceKey;
@@ -65,6 +67,13 @@ export class Network {
     this.#world = world;
     this.#cloud = cloud;
     this.#device = device;
+  }
+
+  get weather(): Weather {
+    return this.#world.nowMs < this.outageEndsMs ? 'dark' : this.#weather;
+  }
+  set weather(weather: Weather) {
+    this.#weather = weather;
   }
 
   /** How one process reaches the cloud. @param inFlight told with each request that begins (+1) or ends (−1). */

@@ -6,7 +6,7 @@
 
 import { forgetReports } from '../cache/forget/audit.ts';
 import { ledgerOf } from '../cache/ledger.ts';
-import { allBlocks, type BlockStore, numbersOf } from '../cache/store.ts';
+import { allBlocks, type BlockRow, type BlockStore, numbersOf } from '../cache/store.ts';
 import { WRITE_OFF_REASONS } from '../cache/types.ts';
 import { CLOUD_TARGET } from '../uplink/index.ts';
 import { ByteReader, hex } from '../wire/bytes.ts';
@@ -19,6 +19,7 @@ import { WINDOWS_MS } from './chance.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import type { History } from './history.ts';
 import { canonical } from './history.ts';
+import { ladderProblems } from './ladder.ts';
 import { isThinned } from './sources.ts';
 import { windowProblems } from './windows.ts';
 import type { World } from './world.ts';
@@ -31,23 +32,24 @@ export function checkLedger(world: World, box: Box): void {
   checkMarks(world, box);
 }
 
-/** At every moment: a forged answer's marks may be gone again after the next hello. */
-export function checkMarks(world: World, box: Box): void {
+/** At every moment: a forged answer's marks may be gone again after the next hello. @param ids of blocks; default all. */
+export function checkMarks(world: World, box: Box, ids?: readonly number[]): void {
   const { everHeld } = box.parts.cloud;
   box.disk.read((store) => {
-    for (const problem of markProblems(store, everHeld)) world.problem(`${box.name}: ${problem}`);
+    const rows = ids === undefined ? [...allBlocks(store)] : ids.flatMap((id) => store.blocks(id, 1));
+    for (const problem of markProblems(store, rows, everHeld)) world.problem(`${box.name}: ${problem}`);
   });
 }
 
 /** Whatever forged, old or doubled answers said: a mark is taken off what the cloud did take, or what was written off. */
-function markProblems(store: BlockStore, everHeld: ReadonlyMap<string, RangeSet>): string[] {
+function markProblems(store: BlockStore, rows: readonly BlockRow[], everHeld: ReadonlyMap<string, RangeSet>): string[] {
   const [target] = store.targets();
   const explained = store.explained(CLOUD_TARGET).map((row) => ({
     ...row,
     ranges: decodeRanges(new ByteReader(row.ranges)),
   }));
   const runs = new Map(store.runs().map(({ seq, run }) => [seq, hex(run)]));
-  return [...allBlocks(store)].flatMap((row) => {
+  return rows.flatMap((row) => {
     const { run, class: classNumber, pending } = row;
     if ((pending & (1 << (target?.bit ?? 0))) !== 0) return [];
     const list = `${runs.get(run)}/${classNumber}`;
@@ -115,6 +117,8 @@ export async function judge({ world, cloud, history, device, boxes, said, hasFor
     checkLedger(world, box);
     checkBox(box, { held, explained }, { history, said }, problem);
   }
+  const lives = new Set(boxes.flatMap(({ core }) => (core === undefined ? [] : [hex(core.runs.current.run)])));
+  for (const wrong of ladderProblems(history, lives)) problem(wrong);
   checkRecords(cloud, history, explained, problem);
   const expected = expectedDigest(history, held);
   const names = cloud.store.catalog.namesOf(device);
@@ -159,6 +163,9 @@ function checkBox(
     const ledger = store.ledger();
     const sum = (target: string, reason: string) =>
       ledger.filter((row) => row.target === target && row.reason === reason).reduce((all, row) => all + row.count, 0);
+    for (const reason of WRITE_OFF_REASONS) box.parts.world.count(`readings ${reason}`, sum(CLOUD_TARGET, reason));
+    for (const reason of ['rejected', 'duplicate', 'thinned'])
+      box.parts.world.count(`readings ${reason}`, sum('', reason));
     const accepted = sum('', 'accepted');
     if (accepted !== readings) problem(`${box.name}: ${readings} readings committed, the ledger accepted ${accepted}`);
     const said = sum(CLOUD_TARGET, 'delivered');

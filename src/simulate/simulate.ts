@@ -6,6 +6,7 @@ import { asError } from '../errors.ts';
 import { hex } from '../wire/bytes.ts';
 import { generateCloudKey, generateDeviceKey } from '../wire/keys.ts';
 import { SimulatedCloud } from './cloud.ts';
+import { Ending } from './ending.ts';
 import { History } from './history.ts';
 import { judge } from './oracle.ts';
 import { Random } from './random.ts';
@@ -32,6 +33,8 @@ export interface Verdict {
   readonly events: number;
   readonly simulatedMs: number;
   readonly readings: number;
+  /** What happened how often in it. */
+  readonly coverage: ReadonlyMap<string, number>;
 }
 
 export const STEPS = 30;
@@ -56,7 +59,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     const story = new Story({ world, cloud, device: DEVICE, history, room });
     try {
       await story.tell(steps, from);
-      await story.end();
+      await new Ending(story, world.random.fork()).end();
       if (world.problems.length === 0) {
         const { boxes, said, hasForked } = story;
         await judge({ world, cloud, history, device: hex(DEVICE.device), boxes, said, hasForked });
@@ -66,9 +69,11 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     }
     for (const box of story.boxes) box.switchOff();
     if (cloud.isUp) cloud.stop();
-    const { problems, nowMs: simulatedMs, events } = world;
+    const { problems, nowMs: simulatedMs, events, coverage } = world;
+    if (room !== undefined) world.count('on SQLite');
     const lastEvents = world.lastEvents();
-    return { seed, problems, lastEvents, hash: world.hash(), events, simulatedMs, readings: history.places.size };
+    const readings = history.places.size;
+    return { seed, problems, lastEvents, hash: world.hash(), events, simulatedMs, readings, coverage };
   } finally {
     process.off('unhandledRejection', onRejection);
     rmSync(folder, { recursive: true, force: true });

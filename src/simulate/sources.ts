@@ -70,6 +70,8 @@ export class Sources {
   #counter = 0n;
   isFlowing = true;
   poisons = false;
+  /** So many times what a poll brings otherwise. */
+  flood = 1;
 
   constructor(world: World, said: Set<string>) {
     this.#world = world;
@@ -102,7 +104,7 @@ export class Sources {
   #poll(feed: Feed): void {
     if (!this.isFlowing || !feed.isWilling) return;
     const random = this.#random;
-    const rows = random.chance(0.02) ? 40 : 1;
+    const rows = random.chance(0.02) ? 40 : this.flood;
     for (let i = 0; i < rows; i++) {
       for (const [tag, { type }] of Object.entries(PLC)) feed.add('plc', tag, PLC, this.#value(type), this.#quality());
     }

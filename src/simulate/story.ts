@@ -1,12 +1,11 @@
 /** What befalls gateways and cloud: one fault after another, chosen by the seed; then all is well again until nothing is pending. */
-import { CLOUD_TARGET } from '../uplink/index.ts';
 import type { DeviceKey } from '../wire/keys.ts';
 import { Box, type BoxSettings } from './box.ts';
-import { ambush, settings } from './chance.ts';
+import { ambush, settings, type Theme, theme } from './chance.ts';
 import type { SimulatedCloud } from './cloud.ts';
 import { Disk, type DiskRoom } from './disk.ts';
 import type { History } from './history.ts';
-import { DOUBLE_MS_MAX, Network, WEATHER, type Weather } from './network.ts';
+import { Network, WEATHER, type Weather } from './network.ts';
 import { checkLedger, checkMarks } from './oracle.ts';
 import type { Random } from './random.ts';
 import { Sources } from './sources.ts';
@@ -15,9 +14,6 @@ import { Machine, type World } from './world.ts';
 /** 2026-07-01: any day on which a clock is plausible. */
 export const EPOCH_MS = Date.UTC(2026, 6, 1);
 const STEP_MS_MEAN = 3000;
-const HOUR_MS = 3_600_000;
-/** Holds, back-offs and parked rows included. */
-const DRAIN_MS_MAX = 4 * HOUR_MS;
 const BOXES_MAX = 2;
 const BACKUPS_MAX = 3;
 
@@ -43,8 +39,24 @@ const ACTIONS = {
   'disk restore': 0.5,
   clone: 0.4,
   forget: 1.5,
+  outage: 0.3,
+  'others fill the disk': 0.7,
+  'slow disk': 0.7,
+  flood: 0.5,
 } as const;
 type Action = keyof typeof ACTIONS;
+/** More of what presses on a cache. */
+const PRESSED: Readonly<Record<Theme, Partial<Record<Action, number>>>> = {
+  plain: {},
+  disk: { outage: 4 },
+  'free disk': { outage: 3, 'others fill the disk': 5 },
+  age: { outage: 3 },
+  memory: { outage: 2, 'slow disk': 4, flood: 5 },
+};
+/** What a poll brings in an outage, as a multiple. */
+const FLOODS = [1, 4, 8] as const;
+/** Left by others who fill the disk. */
+const LEFT_BYTES = [0, 20_000, 50_000, 700_000] as const;
 
 export interface StoryParts {
   readonly world: World;
@@ -66,13 +78,15 @@ export class Story {
   readonly #cloudBackups: Uint8Array[] = [];
   readonly #diskBackups: Disk[] = [];
   readonly #settings: BoxSettings;
+  readonly #theme: Theme;
 
   constructor(parts: StoryParts) {
     const { world, cloud, device, history, room } = parts;
     this.parts = parts;
     this.#random = world.random.fork();
     this.network = new Network(world, cloud, device);
-    this.#settings = settings(this.#random);
+    this.#theme = theme(this.#random);
+    this.#settings = settings(this.#random, this.#theme);
     this.#addBox(new Disk(world, history, room));
     cloud.start();
   }
@@ -83,10 +97,20 @@ export class Story {
     const machine = new Machine(world, EPOCH_MS);
     const sources = new Sources(world, this.said);
     const { network } = this;
-    const onMarked = (marked: Box) => checkMarks(world, marked);
+    const onMarked = (marked: Box, ids: readonly number[]) => checkMarks(world, marked, ids);
     const box = new Box(
       name,
-      { world, machine, sources, network, cloud, device, settings: this.#settings, onMarked },
+      {
+        world,
+        machine,
+        sources,
+        network,
+        cloud,
+        device,
+        settings: this.#settings,
+        history: this.parts.history,
+        onMarked,
+      },
       disk,
     );
     this.boxes.push(box);
@@ -99,12 +123,15 @@ export class Story {
     this.boxes[0]?.start();
     for (let step = 0; step < steps && world.problems.length === 0; step++) {
       await world.sleep(this.#random.exponential(STEP_MS_MEAN));
-      const action = this.#random.weighted<Action>(ACTIONS);
+      const weights = { ...ACTIONS, ...PRESSED[this.#theme] };
+      const action = this.#random.weighted<Action>(weights);
       const box = this.#random.pick(this.boxes);
       // The same numbers are drawn, whether it happens or not.
       const chance = this.#random.fork();
       if (step < from) continue;
       world.log(`step ${step}: ${action} ${box.name}`);
+      world.count(action);
+      for (const each of this.boxes) each.checkLadder();
       await this.#act(action, box, chance);
     }
   }
@@ -207,82 +234,42 @@ export class Story {
         return;
       case 'forget':
         return box.forget(random);
+      case 'outage': {
+        // Long enough to fill a small cache, and the plant has more to say than ever.
+        const forMs = random.between(50_000, 150_000);
+        this.network.outageEndsMs = Math.max(this.network.outageEndsMs, world.nowMs + forMs);
+        sources.flood = random.pick(FLOODS);
+        world.after(forMs, () => {
+          sources.flood = 1;
+        });
+        return world.sleep(forMs * random.between(0.3, 0.9));
+      }
+      case 'others fill the disk':
+        box.disk.fill(random.pick(LEFT_BYTES));
+        world.after(random.exponential(90_000), () => {
+          box.disk.othersBytes = 0;
+        });
+        return;
+      case 'flood':
+        sources.flood = 10;
+        world.after(random.between(5000, 30_000), () => {
+          sources.flood = 1;
+        });
+        return;
+      case 'slow disk':
+        // Readings pile up in memory.
+        box.disk.full = true;
+        sources.flood = 10;
+        world.after(random.between(5000, 20_000), () => {
+          box.disk.full = false;
+          sources.flood = 1;
+        });
+        return;
     }
   }
 
   /** What a person would find who looks at a stopped gateway. */
   #check(box: Box): void {
     checkLedger(this.parts.world, box);
-  }
-
-  /** Everything works again; when this is over, nothing waits for anything. */
-  async end(): Promise<void> {
-    const { world, cloud } = this.parts;
-    world.log('all is well again');
-    this.network.weather = 'fine';
-    cloud.refusesPoison = false;
-    cloud.busyShare = 0;
-    cloud.sizeMax = 1_000_000;
-    if (cloud.isUp) cloud.stop();
-    cloud.start();
-    for (const { disk, parts } of this.boxes) {
-      disk.full = false;
-      disk.ambush = undefined;
-      parts.machine.correct();
-      parts.sources.poisons = false;
-    }
-    await world.sleep(20_000);
-    for (const { parts } of this.boxes) parts.sources.isFlowing = false;
-    await this.#restartAll();
-    await this.#drained();
-    if (this.#random.chance(0.25)) {
-      // The next answer an hour after the first brings a word on what is settled.
-      await this.#flow(10_000);
-      await world.sleep(HOUR_MS * 1.01);
-      await this.#flow(10_000);
-      await this.#drained();
-    }
-    // Nothing of the bad times is under way any more.
-    await world.sleep(DOUBLE_MS_MAX * 2);
-    // What the other gateway delivered meanwhile, each hears from the next hello.
-    await this.#restartAll();
-    await world.sleep(5000);
-    await this.#drained();
-  }
-
-  async #flow(forMs: number): Promise<void> {
-    for (const { parts } of this.boxes) parts.sources.isFlowing = true;
-    await this.parts.world.sleep(forMs);
-    for (const { parts } of this.boxes) parts.sources.isFlowing = false;
-  }
-
-  async #restartAll(): Promise<void> {
-    const { world } = this.parts;
-    for (const box of this.boxes) {
-      let isStopped = false;
-      box.stop().then(() => {
-        isStopped = true;
-      });
-      await world.run(world.nowMs + 60_000, () => isStopped);
-      if (!isStopped) world.problem(`${box.name} did not stop within a minute`);
-      this.#check(box);
-      box.start();
-    }
-  }
-
-  async #drained(): Promise<void> {
-    const { world } = this.parts;
-    const isDrained = () =>
-      this.boxes.every(({ core, uplink }) => core?.backlog(CLOUD_TARGET).pendingRows === 0 && uplink !== undefined);
-    const untilMs = world.nowMs + DRAIN_MS_MAX;
-    for (let isDone = false; !isDone && world.nowMs < untilMs && world.problems.length === 0; ) {
-      await world.sleep(1000);
-      isDone = isDrained();
-    }
-    if (isDrained()) return;
-    for (const { name, core, uplink } of this.boxes)
-      world.problem(
-        `${name} is not drained: ${JSON.stringify(core?.backlog(CLOUD_TARGET))} ${JSON.stringify(uplink?.state())}`,
-      );
   }
 }

@@ -23,6 +23,8 @@ export class World {
   readonly random: Random;
   /** What should never happen; the run ends at the first. */
   readonly problems: string[] = [];
+  /** What happened how often: a story in which nothing does proves nothing. */
+  readonly coverage = new Map<string, number>();
   readonly #events: Event[] = [];
   readonly #log: string[] = [];
   readonly #hash = createHash('sha256');
@@ -46,6 +48,10 @@ export class World {
   problem(text: string): void {
     this.log(`PROBLEM ${text}`);
     this.problems.push(text);
+  }
+
+  count(what: string, by = 1): void {
+    if (by > 0) this.coverage.set(what, (this.coverage.get(what) ?? 0) + by);
   }
 
   lastEvents(): readonly string[] {
@@ -73,10 +79,15 @@ export class World {
 
   /** Runs what is due until `untilMs`, or until `done` says so after an event, or something went wrong. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<void> {
-    await settled();
-    while (this.problems.length === 0 && !done()) {
+    await turns(() => this.problems.length === 0 && !done() && this.#next(untilMs));
+    if (!done() && this.problems.length === 0) this.nowMs = Math.max(this.nowMs, onGrid(untilMs));
+  }
+
+  /** @returns false when nothing is due. */
+  #next(untilMs: number): boolean {
+    for (;;) {
       const next = this.#events[0];
-      if (next === undefined || next.dueMs > untilMs) break;
+      if (next === undefined || next.dueMs > untilMs) return false;
       pop(this.#events);
       if (next.cancelled) continue;
       this.nowMs = next.dueMs;
@@ -86,9 +97,8 @@ export class World {
       } catch (thrown) {
         this.problem(`thrown out of an event: ${asError(thrown).stack}`);
       }
-      await settled();
+      return true;
     }
-    if (!done() && this.problems.length === 0) this.nowMs = Math.max(this.nowMs, onGrid(untilMs));
   }
 }
 
@@ -100,8 +110,29 @@ function onGrid(ms: number): number {
   return Math.ceil(ms * 1024) / 1024;
 }
 
-/** Nothing in the simulation waits for anything real, so all promises settle before the event loop comes round. */
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** In one round of the event loop: rounds cost more than what happens in them. */
+const TURNS_A_ROUND = 32;
+
+/**
+ * Calls `turn` until it returns false. Nothing in the simulation waits for anything real, so before each call, a callback of
+ * the event loop of its own, all promises have settled.
+ */
+function turns(turn: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    let isOver = false;
+    const each = () => {
+      if (isOver || turn()) return;
+      isOver = true;
+      resolve();
+    };
+    const round = () => {
+      if (isOver) return;
+      for (let i = 0; i < TURNS_A_ROUND; i++) setImmediate(each);
+      setImmediate(round);
+    };
+    round();
+  });
+}
 
 function isBefore(a: Event, b: Event): boolean {
   return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);

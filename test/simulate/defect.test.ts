@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import type { CacheCore } from '../../src/cache/core.ts';
 import { SluiceError } from '../../src/errors.ts';
 import { ManualClock } from '../../src/runtime/clock.ts';
-import { LocalCache } from '../../src/simulate/local-cache.ts';
+import { localCache } from '../../src/simulate/local-cache.ts';
 import { Random } from '../../src/simulate/random.ts';
 
 function cacheThat(throws: () => never): { defects: string[]; run: () => Promise<void> } {
@@ -17,16 +17,18 @@ function cacheThat(throws: () => never): { defects: string[]; run: () => Promise
     backlog: throws,
     add: () => {},
     uncommitted: () => {},
+    forgetting: { step: () => false, takeDone: () => [] },
   };
-  const cache = new LocalCache({
+  const { client: cache } = localCache({
     core: core as unknown as CacheCore,
     clock,
     random: new Random(1),
     commitIntervalMs: 1000,
     uncommittedBytesMax: 1_000_000,
     onDefect: (error) => void defects.push(error.message),
-    onFailed: () => {},
-    onMarked: () => {},
+    writeBudget: 1_000_000_000,
+    forgets: new Map(),
+    onForgotten: () => {},
   });
   const settle = async () => {
     for (let i = 0; i < 50; i++) {

@@ -1,41 +1,95 @@
-/** Stories of faults: two hundred in CI, the first forty of them wherever a person waits. `npm run simulate` tells more. */
+/**
+ * Stories of faults: two hundred in CI, forty wherever a person waits. `npm run simulate` tells more. Told by the built program
+ * on a thread for each core: within Jest's own modules everything takes twice as long.
+ */
+import { availableParallelism } from 'node:os';
 import { describe, expect, jest, test } from '@jest/globals';
-import { simulate } from '../../src/simulate/simulate.ts';
+import { Coverage, tellMany } from '../../src/simulate/many.ts';
+import type { Verdict } from '../../src/simulate/simulate.ts';
 
 const SEEDS = process.env.CI === 'true' ? 200 : 40;
-/** A second each, or several on a busy machine. A failure does not keep the other groups from telling theirs. */
-const GROUP = 20;
-const GROUPS = Array.from({ length: SEEDS / GROUP }, (_, i) => ({ first: i * GROUP + 1, last: (i + 1) * GROUP }));
 /**
- * Known and not understood yet: a window counted again after a late reading has a wrong time-weighted mean in these stories
- * (docs/faults.md). Nothing else may be wrong in them, and when one of them comes right it has to leave this list.
+ * In how many of a hundred stories something has to happen, that these stories prove anything; half of what was measured.
+ * Twice seen in the forty is enough there.
  */
-const WRONG_MEAN = new Set([119]);
+const LEAST_PERCENT = {
+  'steps to level 3': 15,
+  'steps to level 4': 15,
+  'steps to level 5': 40,
+  'steps to level 0': 40,
+  'steps up by disk': 5,
+  'steps up by age': 10,
+  'steps up by memory': 1,
+  'steps up by free_disk': 1,
+  'steps up by full': 40,
+  'readings aggregated': 10,
+  'readings dropped': 10,
+  'readings forgotten': 20,
+  'readings refused': 5,
+  'readings cloud_lost': 2,
+  'readings duplicate': 5,
+  'readings rejected': 40,
+  'readings thinned': 40,
+  'blocks rolled up': 50,
+  'blocks cut': 40,
+  'transactions that changed windows': 10,
+  'ballasts given up': 10,
+  'tags forgotten': 20,
+  crashes: 50,
+  'deaths by the disk or in a transaction': 40,
+  'clock step': 20,
+  'disk restore': 5,
+  clone: 5,
+  outage: 10,
+  'on SQLite': 10,
+} as const;
+/**
+ * Known and not understood yet: a window counted again after a late reading is wrong in these stories (docs/faults.md). Nothing
+ * else may be wrong in them, and when one of them comes right it has to leave this list.
+ */
+const WRONG_WINDOWS = new Set([24, 34]);
+const isOfWindow = (problem: string) => /: the window of .*(area|covered ms|readings, and)/.test(problem);
 /** A slow machine may take its time. */
 jest.setTimeout(600_000);
 
+async function tell(first: number, seeds: number, jobs: number): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
+  await tellMany({ first, seeds, jobs }, (verdict) => verdicts.push(verdict));
+  return verdicts.sort((a, b) => a.seed - b.seed);
+}
+
 describe('gateway, network and cloud in simulated time', () => {
   test('the same seed tells the same story, on SQLite as in memory', async () => {
-    for (const seed of [7, 8]) {
-      const first = await simulate(seed);
-      const again = await simulate(seed);
-      expect(again).toEqual(first);
-      expect(first.readings).toBeGreaterThan(100);
-    }
-    expect((await simulate(7)).hash).not.toBe((await simulate(9)).hash);
+    const first = await tell(7, 2, 2);
+    expect(first.map(({ coverage }) => coverage.has('on SQLite'))).toEqual([false, true]);
+    const again = await tell(7, 2, 1);
+    const plain = (verdict: Verdict) => ({ ...verdict, coverage: [...verdict.coverage] });
+    expect(again.map(plain)).toEqual(first.map(plain));
+    for (const { readings } of first) expect(readings).toBeGreaterThan(100);
+    expect(first[0]?.hash).not.toBe(first[1]?.hash);
   });
 
-  test.each(GROUPS)('every row is in the cloud once or explained, over the seeds $first to $last', async (group) => {
-    for (let seed = group.first; seed <= group.last; seed++) {
-      const { problems, lastEvents } = await simulate(seed);
-      if (WRONG_MEAN.has(seed)) {
-        expect(problems.filter((problem) => !/ the window of .*: (area|covered ms) /.test(problem))).toEqual([]);
-        expect(problems).not.toEqual([]);
-        continue;
-      }
-      if (problems.length === 0) continue;
-      const again = `npm run simulate -- --seed ${seed} --verbose`;
-      throw new Error([`seed ${seed}: ${problems.join('; ')}`, `replay: ${again}`, ...lastEvents].join('\n'));
-    }
+  test(`every row is in the cloud once or explained, over the seeds 1 to ${SEEDS}; and the stories go where it hurts`, async () => {
+    const verdicts = await tell(1, SEEDS, availableParallelism());
+    const failures = verdicts
+      .filter(({ seed, problems }) =>
+        WRONG_WINDOWS.has(seed) ? problems.length === 0 || !problems.every(isOfWindow) : problems.length > 0,
+      )
+      .map(({ seed, problems, lastEvents }) =>
+        [
+          `seed ${seed}: ${problems.join('; ')}`,
+          `replay: npm run simulate -- --seed ${seed} --verbose`,
+          ...lastEvents,
+        ].join('\n'),
+      );
+    expect(failures).toEqual([]);
+    const coverage = new Coverage();
+    for (const verdict of verdicts) coverage.add(verdict);
+    expect(coverage.stories).toBe(SEEDS);
+    const missing = Object.entries(LEAST_PERCENT).flatMap(([what, percent]) => {
+      const { stories } = coverage.of(what);
+      return stories * 100 >= percent * SEEDS ? [] : [`${what} in ${stories} of ${SEEDS} stories`];
+    });
+    expect(missing).toEqual([]);
   });
 });

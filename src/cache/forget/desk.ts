@@ -1,7 +1,7 @@
 /** In the cache's thread: takes what `sluice forget` asks for, and does it a step at a time, between everything else. */
 import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { ForgetDone, Forgetting } from './forgetting.ts';
-import { postedForgets, removePosted } from './spool.ts';
+import type { ForgetSpool } from './spool.ts';
 
 /** How long a person waits for a gateway to begin; a look costs one system call. */
 const LOOK_MS = 2000;
@@ -11,8 +11,7 @@ const WAIT_MS = 500;
 const REST_MS = 5;
 
 interface Parts {
-  /** The cache's. */
-  readonly folder: string;
+  readonly spool: ForgetSpool;
   readonly forgetting: Forgetting;
   readonly clock: Pick<Clock, 'after'>;
   /** What was taken in before the request shall be on disk, to be forgotten with the rest. */
@@ -39,13 +38,13 @@ export class ForgetDesk {
   }
 
   #look(): void {
-    const { folder, forgetting, commit, onDone } = this.#parts;
-    for (const posted of postedForgets(folder)) {
+    const { spool, forgetting, commit, onDone } = this.#parts;
+    for (const posted of spool.posted()) {
       if (posted.request !== undefined) {
         commit();
         if (!forgetting.request(posted.request)) break;
       }
-      removePosted(posted);
+      spool.remove(posted);
     }
     const more = forgetting.step();
     for (const done of forgetting.takeDone()) onDone(done);

@@ -25,6 +25,19 @@ export interface Posted {
   readonly request: ForgetRequest | undefined;
 }
 
+/** Where requests wait for the thread that owns the cache. */
+export interface ForgetSpool {
+  /** What was asked and not taken yet, in no order. */
+  posted(): readonly Posted[];
+  /** It is in the cache, or no request at all. */
+  remove(posted: Posted): void;
+}
+
+/** @param path the cache's folder. */
+export function spoolOf(path: string): ForgetSpool {
+  return { posted: () => postedForgets(path), remove: removePosted };
+}
+
 /** @param path the cache's folder. @returns the request with its id. */
 export function postForget(path: string, asked: Omit<ForgetRequest, 'id'>): ForgetRequest {
   const request = { id: hex(randomBytes(ID_BYTES)), ...asked };
