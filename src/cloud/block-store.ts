@@ -2,23 +2,21 @@
  * Blocks of readings on disk and the way to those of a tag and a time.
  *
  * A block stays as it came (one BLOB); its row says whose it is, from when to when, and which `directory` it has: the list of
- * its tags, kept once however many blocks share it. A gateway that polls sends the same tags every time, so a block costs one
- * row in one index, not one a tag.
+ * its tags (directories.ts).
  *
  * Finding: an index of (device, span, first time) holds all that is needed to choose. `span` says how long a block is at
  * most: those that overlap [from, to) begin after from − span, so a few long blocks of a backlog do not make every query
  * look at everything.
  */
-import { createHash } from 'node:crypto';
 import type { Statement } from 'better-sqlite3';
+import type { BlockColumns } from '../wire/block.ts';
 import type { Db } from './database.ts';
+import { Directories } from './directories.ts';
 import type { TimeSpan } from './tier.ts';
 
 /** Longest block of each span class. */
 const SPANS_MS = [60_000, 3_600_000, 86_400_000, Number.MAX_VALUE] as const;
 const PAGE_BLOCKS = 500;
-/** About 4 kB each for a thousand tags. */
-const DIRECTORIES_REMEMBERED_MAX = 5000;
 
 export interface NewBlock {
   readonly device: number;
@@ -53,6 +51,28 @@ export interface StoredBlock {
   readonly tags: Uint32Array;
 }
 
+/** A block as it stands in the list of all of a device. */
+export interface PagedBlock {
+  readonly id: number;
+  readonly rows: number;
+  readonly tags: Uint32Array;
+}
+
+/** What takes the place of a block: some of its rows. */
+export interface BlockPiece {
+  readonly columns: Pick<BlockColumns, 'rows' | 'timeMs'>;
+  readonly tags: Uint32Array;
+  readonly data: Uint8Array;
+}
+
+interface WholeRow {
+  readonly device: number;
+  readonly run: number;
+  readonly class: number;
+  readonly shift_ms: number;
+  readonly boot: string | null;
+}
+
 interface Found {
   readonly id: number;
   readonly first_ms: number;
@@ -62,28 +82,26 @@ interface Found {
 
 export class BlockStore {
   readonly #db: Db;
-  readonly #directories = new Map<number, Uint32Array>();
+  readonly directories: Directories;
   readonly #insert: Statement<unknown[]>;
-  readonly #directoryByHash: Statement<[number, string], { id: number }>;
-  readonly #addDirectory: Statement<[number, string, Uint8Array]>;
-  readonly #directory: Statement<[number], { tags: Uint8Array }>;
   readonly #get: Statement<
     [number],
     { run: number; class: number; data: Uint8Array; shift_ms: number; directory: number }
   >;
   readonly #newest: Statement<unknown[], Found>;
   readonly #after: Statement<[number, number, number], { id: number }>;
+  readonly #page: Statement<[number, number, number, number], { id: number; rows: number; directory: number }>;
+  readonly #whole: Statement<[number], WholeRow>;
+  readonly #remove: Statement<[number]>;
   readonly #first: Statement<[number, number], { first_ms: number }>;
 
   constructor(db: Db) {
     this.#db = db;
+    this.directories = new Directories(db);
     this.#insert = db.prepare(
-      `INSERT INTO block (device, run, class, span, first_ms, last_ms, shift_ms, rows, directory, boot, data)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO block (id, device, run, class, span, first_ms, last_ms, shift_ms, rows, directory, boot, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
-    this.#directoryByHash = db.prepare('SELECT id FROM directory WHERE device = ? AND hash = ?');
-    this.#addDirectory = db.prepare('INSERT INTO directory (device, hash, tags) VALUES (?, ?, ?)');
-    this.#directory = db.prepare('SELECT tags FROM directory WHERE id = ?');
     this.#get = db.prepare('SELECT run, class, data, shift_ms, directory FROM block WHERE id = ?');
     // From the newest beginning downwards; (first_ms, id) is where the page before ended.
     this.#newest = db.prepare(
@@ -92,15 +110,21 @@ export class BlockStore {
          AND (first_ms < @beforeMs OR (first_ms = @beforeMs AND id < @beforeId))
        ORDER BY first_ms DESC, id DESC LIMIT ${PAGE_BLOCKS}`,
     );
+    this.#page = db.prepare(
+      'SELECT id, rows, directory FROM block WHERE device = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?',
+    );
+    this.#whole = db.prepare('SELECT device, run, class, shift_ms, boot FROM block WHERE id = ?');
+    this.#remove = db.prepare('DELETE FROM block WHERE id = ?');
     this.#first = db.prepare('SELECT first_ms FROM block WHERE device = ? AND span = ? ORDER BY first_ms LIMIT 1');
     this.#after = db.prepare('SELECT id FROM block WHERE device = ? AND id > ? ORDER BY id LIMIT ?');
   }
 
-  insert(block: NewBlock): void {
+  /** @param id null: the next one */
+  insert(block: NewBlock, id: number | null = null): void {
     const { device, run, firstMs, lastMs, shiftMs, rows, boot, data } = block;
     const span = SPANS_MS.findIndex((ms) => lastMs - firstMs <= ms);
-    const directory = this.#directoryOf(device, block.tags);
-    this.#insert.run(device, run, block.class, span, firstMs, lastMs, shiftMs, rows, directory, boot, data);
+    const directory = this.directories.of(device, block.tags);
+    this.#insert.run(id, device, run, block.class, span, firstMs, lastMs, shiftMs, rows, directory, boot, data);
   }
 
   /**
@@ -161,7 +185,7 @@ export class BlockStore {
     const row = this.#get.get(id);
     if (row === undefined) return undefined;
     const { run, class: cls, data, shift_ms: shiftMs, directory } = row;
-    return { run, class: cls, data, shiftMs, tags: this.#tagsOf(directory) };
+    return { run, class: cls, data, shiftMs, tags: this.directories.tags(directory) };
   }
 
   /**
@@ -183,20 +207,36 @@ export class BlockStore {
       .map(({ id }) => id);
   }
 
-  forget(): void {
-    this.#directories.clear();
+  /** In order of arrival. */
+  page(device: number, after: number, upTo: number, limit: number): PagedBlock[] {
+    return this.#page
+      .all(device, after, upTo, limit)
+      .map(({ id, rows, directory }) => ({ id, rows, tags: this.directories.tags(directory) }));
   }
 
-  #directoryOf(device: number, tags: Uint32Array): number {
-    const bytes = new Uint8Array(tags.buffer, tags.byteOffset, tags.byteLength);
-    const hash = createHash('sha256').update(bytes).digest('base64');
-    return (
-      this.#directoryByHash.get(device, hash)?.id ?? Number(this.#addDirectory.run(device, hash, bytes).lastInsertRowid)
-    );
+  remove(id: number): void {
+    this.#remove.run(id);
+  }
+
+  /** The first piece keeps the number of the block. */
+  replace(id: number, pieces: readonly BlockPiece[]): void {
+    const old = this.#whole.get(id);
+    if (old === undefined) return;
+    const { device, run, class: cls, shift_ms: shiftMs, boot } = old;
+    this.remove(id);
+    for (const [i, { columns, tags, data }] of pieces.entries()) {
+      const [firstMs, lastMs] = spanOfTimes(columns.timeMs);
+      const times = { firstMs: firstMs + shiftMs, lastMs: lastMs + shiftMs, shiftMs };
+      this.insert({ device, run, class: cls, ...times, rows: columns.rows, tags, boot, data }, i === 0 ? id : null);
+    }
+  }
+
+  forget(): void {
+    this.directories.forget();
   }
 
   #positions(directory: number, wanted: ReadonlySet<number>): number[] {
-    const tags = this.#tagsOf(directory);
+    const tags = this.directories.tags(directory);
     const positions: number[] = [];
     for (const tag of wanted) {
       const at = tags.indexOf(tag);
@@ -204,15 +244,15 @@ export class BlockStore {
     }
     return positions;
   }
+}
 
-  #tagsOf(directory: number): Uint32Array {
-    const known = this.#directories.get(directory);
-    if (known !== undefined) return known;
-    const bytes = this.#directory.get(directory)?.tags ?? new Uint8Array();
-    // A copy: the bytes of a BLOB need not be aligned.
-    const tags = new Uint32Array(new Uint8Array(bytes).buffer);
-    if (this.#directories.size >= DIRECTORIES_REMEMBERED_MAX) this.#directories.clear();
-    this.#directories.set(directory, tags);
-    return tags;
+/** First and last of times in any order. */
+export function spanOfTimes(timeMs: Float64Array): [number, number] {
+  let firstMs = Number.POSITIVE_INFINITY;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  for (const ms of timeMs) {
+    if (ms < firstMs) firstMs = ms;
+    if (ms > lastMs) lastMs = ms;
   }
+  return [firstMs, lastMs];
 }

@@ -8,6 +8,7 @@
  * - `block`, `directory`, `latest`, `boot`, `aggregate`: the readings (see tier-embedded.ts).
  * - `record`: control, alarm and aggregate rows as they came.
  * - `alarm_state`, `cloud_alarm`: alarms of the gateways, and those the cloud raises about them.
+ * - `forget`: what is to be deleted, and what was (see forget/forgetting.ts).
  * - `access`: tokens of people and programs, as hashes; `audit`: who did what (see access/tokens.ts and audit.ts).
  *
  * Row numbers stay below 2^53, so they are plain numbers in JavaScript and 64-bit integers on disk. 64-bit values of readings
@@ -68,7 +69,7 @@ CREATE TABLE directory (
   id INTEGER PRIMARY KEY, device INTEGER NOT NULL, hash TEXT NOT NULL, tags BLOB NOT NULL, UNIQUE (device, hash)
 ) STRICT;
 CREATE TABLE block (
-  id INTEGER PRIMARY KEY, device INTEGER NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, span INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY AUTOINCREMENT, device INTEGER NOT NULL, run INTEGER NOT NULL, class INTEGER NOT NULL, span INTEGER NOT NULL,
   first_ms REAL NOT NULL, last_ms REAL NOT NULL, shift_ms REAL NOT NULL, rows INTEGER NOT NULL, directory INTEGER NOT NULL,
   boot TEXT, data BLOB NOT NULL
 ) STRICT;
@@ -92,6 +93,11 @@ CREATE TABLE enrol_token (
 CREATE TABLE cloud_alarm (
   id INTEGER PRIMARY KEY, device INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, text TEXT NOT NULL,
   raised_ms REAL NOT NULL, cleared_ms REAL, closed_by TEXT, UNIQUE (device, kind, subject)
+) STRICT;
+CREATE TABLE forget (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, tag TEXT, reason TEXT, who TEXT NOT NULL, at_ms REAL NOT NULL,
+  phase TEXT NOT NULL DEFAULT 'blocks', up_to INTEGER NOT NULL, cursor INTEGER NOT NULL DEFAULT 0, removed TEXT NOT NULL,
+  done_ms REAL
 ) STRICT;
 CREATE TABLE access (
   name TEXT PRIMARY KEY, role TEXT NOT NULL, find TEXT NOT NULL UNIQUE, hash BLOB NOT NULL, created_ms REAL NOT NULL,
@@ -124,6 +130,8 @@ export function openDatabase(dataDir: string): Db {
     db.pragma('journal_mode = WAL');
     // The driver is compiled with NORMAL for WAL, which loses acknowledged batches in a power cut.
     db.pragma('synchronous = FULL');
+    // What is deleted on request shall be gone from the file: it costs writing what is freed, and little is.
+    db.pragma('secure_delete = ON');
     db.pragma(`wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     db.pragma(`cache_size = -${CACHE_KIB}`);
     // After a failed fsync clean-looking pages may never have reached the disk: nothing is acknowledged before this succeeds.

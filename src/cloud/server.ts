@@ -11,6 +11,7 @@ import { registerAccess } from './api/access.ts';
 import { AlarmRoutes } from './api/alarms.ts';
 import { Api, type ApiOptions } from './api/api.ts';
 import { registerExport } from './api/export.ts';
+import { registerForget } from './api/forget.ts';
 import { OPENAPI } from './api/openapi.ts';
 import { ReadingRoutes } from './api/readings.ts';
 import { type Guard, guard } from './auth.ts';
@@ -19,6 +20,7 @@ import { DeviceBook } from './device-book.ts';
 import type { DeviceList } from './devices.ts';
 import { EnrolDesk } from './enrol-desk.ts';
 import { EnrolTokens } from './enrol-tokens.ts';
+import { ForgetDesk } from './forget/desk.ts';
 import { HelloDesk } from './hello-desk.ts';
 import { sendError } from './http-errors.ts';
 import { requireOwnKeyList } from './key-list.ts';
@@ -107,10 +109,12 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   deliveries.register(app);
   const enrol = new EnrolDesk({ tokens: new EnrolTokens(store.db), book, audit: store.audit, keyList, clock });
   new KeyRoutes({ keys, keyList, book, enrol, incarnation, logger }).register(app);
-  answers(app, store, devices, { guard: doorkeeper, clock, logger, limits, metrics });
+  const desk = new ForgetDesk(store.forgetting, clock, logger);
+  answers(app, store, devices, desk, { guard: doorkeeper, clock, logger, limits, metrics });
   try {
     await app.listen({ host, port });
   } catch (cause) {
+    desk.stop();
     store.close();
     throw new SluiceError('cloud.listen_failed', 'stop', `cannot listen on ${host}:${port}`, {
       hint: 'Another process may have the port; --port 0 takes a free one.',
@@ -127,6 +131,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     await app.close();
     hurry.cancel();
     await deliveries.idle();
+    desk.stop();
     store.close();
     logger.info('cloud receiver closed');
   };
@@ -154,7 +159,7 @@ function guarded({ host, readToken, operatorToken, clock }: CloudOptions, store:
 }
 
 /** What people and programs ask. */
-function answers(app: FastifyInstance, store: Store, devices: DeviceList, options: ApiOptions): void {
+function answers(app: FastifyInstance, store: Store, devices: DeviceList, desk: ForgetDesk, options: ApiOptions): void {
   const { metrics, clock } = options;
   const api = new Api(app, options);
   const parts = { ...store, devices, nowMs: () => clock.wallMs() };
@@ -162,6 +167,7 @@ function answers(app: FastifyInstance, store: Store, devices: DeviceList, option
   registerExport(api, parts);
   new AlarmRoutes(parts).register(api);
   registerAccess(api, parts);
+  registerForget(api, { ...parts, desk });
   api.route('GET', '/metrics', 'reader', ({ reply }) => {
     reply.type(metrics.contentType);
     return metrics.text();

@@ -9,6 +9,7 @@ import { CloudAlarms } from './cloud-alarms.ts';
 import { type Db, openDatabase } from './database.ts';
 import { DeviceAlarms } from './device-alarms.ts';
 import { Dictionaries } from './dictionaries.ts';
+import { Forgetting } from './forget/forgetting.ts';
 import { RangesStore } from './ranges-store.ts';
 import { Receiver } from './receiver.ts';
 import { Records } from './records.ts';
@@ -26,6 +27,7 @@ export interface Store {
   readonly receiver: Receiver;
   readonly audit: Audit;
   readonly access: AccessTokens;
+  readonly forgetting: Forgetting;
   close(): void;
 }
 
@@ -54,6 +56,7 @@ export function openStore(dataDir: string, clock: Clock): Store {
   const tier = new EmbeddedTier(db, catalog, () => clock.wallMs());
   const records = new Records(db, { catalog, ranges, runs, alarms: deviceAlarms, tier });
   const dictionaries = new Dictionaries(db);
+  const audit = new Audit(db, clock);
   const receiver = new Receiver(db, { catalog, dictionaries, ranges, runs, records, cloudAlarms, tier });
   return {
     db,
@@ -64,7 +67,8 @@ export function openStore(dataDir: string, clock: Clock): Store {
     deviceAlarms,
     tier,
     receiver,
-    audit: new Audit(db, clock),
+    audit,
+    forgetting: new Forgetting({ db, catalog, blocks: tier.blocks, dictionaries, audit, nowMs: () => clock.wallMs() }),
     access: new AccessTokens(db, clock),
     close() {
       tier.close();

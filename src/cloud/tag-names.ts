@@ -46,6 +46,12 @@ export class TagNames {
     });
   }
 
+  /** The name of a tag of a device, or the id of one that has none yet. @throws query.not_found */
+  known(name: string, device: string): string {
+    if (this.#named(name, device).length > 0) return name;
+    throw notFound(name);
+  }
+
   /**
    * Tags under a name or pattern, in order of first sight, `limit` of them after `skip`.
    * @returns `next` to skip for those that follow; null when there are none

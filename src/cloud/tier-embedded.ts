@@ -6,24 +6,21 @@
  * A long query gives way to arriving batches between two blocks. It reads without a snapshot: a block that comes meanwhile may
  * or may not be in the answer, none is ever in it by half.
  */
-import { setImmediate } from 'node:timers/promises';
-import { type PlainValue, Quality } from '../reading.ts';
-import { type BlockColumns, decodeBlock, ROWS_MAX, rowNumbers } from '../wire/block.ts';
+import type { BlockColumns } from '../wire/block.ts';
 import type { AggregateRow } from '../wire/control.ts';
 import { ContentDigest, type TagDigest } from '../wire/digest.ts';
 import type { TagId } from '../wire/tag.ts';
 import { AggregateStore, Covered } from './aggregate-store.ts';
-import { BlockStore, type StoredBlock } from './block-store.ts';
+import { decode, eachReading } from './block-readings.ts';
+import { BlockStore, type StoredBlock, spanOfTimes } from './block-store.ts';
 import type { Catalog } from './catalog.ts';
-import { columnValues, tagStarts } from './columns-reader.ts';
 import type { Db } from './database.ts';
 import { Latest } from './latest.ts';
+import { Pace } from './pace.ts';
 import { Slices } from './slices.ts';
 import type { TagKey, TierBlock, TierReading, TierRow, TierWindow, TimeSpan, TransactionalTier } from './tier.ts';
 import { Windows } from './windows.ts';
 
-/** About 10 ms of decoding: what arrives meanwhile waits no longer. */
-const ROWS_PER_TURN = 200_000;
 /** After a correction of the clock, blocks looked at for the latest values: a polled tag is in each of the newest. */
 const CORRECTED_BLOCKS_MAX = 64;
 
@@ -37,7 +34,7 @@ type Visit = (columns: BlockColumns, block: StoredBlock, positions: readonly num
 export class EmbeddedTier implements TransactionalTier {
   readonly name = 'embedded';
   readonly #catalog: Catalog;
-  readonly #blocks: BlockStore;
+  readonly blocks: BlockStore;
   readonly #latest: Latest;
   readonly #aggregates: AggregateStore;
   readonly #db: Db;
@@ -46,7 +43,7 @@ export class EmbeddedTier implements TransactionalTier {
   constructor(db: Db, catalog: Catalog, nowMs: () => number) {
     this.#db = db;
     this.#catalog = catalog;
-    this.#blocks = new BlockStore(db);
+    this.blocks = new BlockStore(db);
     this.#latest = new Latest(db);
     this.#aggregates = new AggregateStore(db);
     this.#nowMs = nowMs;
@@ -60,13 +57,8 @@ export class EmbeddedTier implements TransactionalTier {
     const deviceId = this.#catalog.device(device, receivedMs);
     const tagIds = Uint32Array.from(tags, (tag) => this.#catalog.tag(deviceId, tag));
     const shiftMs = unsyncedBoot === undefined ? 0 : (this.#offset(deviceId, unsyncedBoot) ?? 0);
-    let firstMs = Number.POSITIVE_INFINITY;
-    let lastMs = Number.NEGATIVE_INFINITY;
-    for (const ms of columns.timeMs) {
-      if (ms < firstMs) firstMs = ms;
-      if (ms > lastMs) lastMs = ms;
-    }
-    this.#blocks.insert({
+    const [firstMs, lastMs] = spanOfTimes(columns.timeMs);
+    this.blocks.insert({
       device: deviceId,
       run: this.#catalog.run(deviceId, run, receivedMs),
       class: cls,
@@ -86,8 +78,8 @@ export class EmbeddedTier implements TransactionalTier {
     const deviceId = this.#catalog.device(device, nowMs);
     if (this.#offset(deviceId, boot) !== undefined) return;
     this.#db.prepare('INSERT INTO boot (device, boot, offset_ms) VALUES (?, ?, ?)').run(deviceId, boot, offsetMs);
-    for (const id of this.#blocks.correct(deviceId, boot, offsetMs, CORRECTED_BLOCKS_MAX)) {
-      const block = this.#blocks.get(id);
+    for (const id of this.blocks.correct(deviceId, boot, offsetMs, CORRECTED_BLOCKS_MAX)) {
+      const block = this.blocks.get(id);
       if (block) this.#latest.update(decode(block), block.tags, block.shiftMs, nowMs);
     }
   }
@@ -181,8 +173,8 @@ export class EmbeddedTier implements TransactionalTier {
     if (deviceId === undefined) return digest.result();
     const names = this.#names(device, nameOf);
     const pace = new Pace(signal);
-    for (const id of this.#blocks.each(deviceId)) {
-      const block = this.#blocks.get(id);
+    for (const id of this.blocks.each(deviceId)) {
+      const block = this.blocks.get(id);
       if (block === undefined) continue;
       const columns = decode(block);
       const numbers = new Map(columns.tags.map(({ tag }, i) => [tag, block.tags[i] ?? 0]));
@@ -195,7 +187,7 @@ export class EmbeddedTier implements TransactionalTier {
   close(): void {}
 
   forget(): void {
-    this.#blocks.forget();
+    this.blocks.forget();
   }
 
   #offset(device: number, boot: string): number | undefined {
@@ -228,7 +220,7 @@ export class EmbeddedTier implements TransactionalTier {
     let first: number | undefined;
     for (const device of new Set(keys.map((key) => key.device))) {
       const id = this.#catalog.findDevice(device);
-      const ms = id === undefined ? undefined : this.#blocks.firstMs(id);
+      const ms = id === undefined ? undefined : this.blocks.firstMs(id);
       if (ms !== undefined && (first === undefined || ms < first)) first = ms;
     }
     return first;
@@ -250,56 +242,13 @@ export class EmbeddedTier implements TransactionalTier {
         const tag = key.device === device ? this.#catalog.idOf(key) : undefined;
         if (tag !== undefined) wanted.add(tag);
       }
-      for (const { id, positions } of this.#blocks.find(deviceId, wanted, span, cutoffMs)) {
-        const block = this.#blocks.get(id);
+      for (const { id, positions } of this.blocks.find(deviceId, wanted, span, cutoffMs)) {
+        const block = this.blocks.get(id);
         if (block === undefined) continue;
         const columns = decode(block);
         visit(columns, block, positions);
         await pace.did(columns.rows);
       }
     }
-  }
-}
-
-/** Gives way after a turn's worth of rows. */
-class Pace {
-  readonly #signal: AbortSignal | undefined;
-  #rows = 0;
-
-  constructor(signal: AbortSignal | undefined) {
-    this.#signal = signal;
-  }
-
-  async did(rows: number): Promise<void> {
-    this.#rows += rows;
-    if (this.#rows < ROWS_PER_TURN) return;
-    this.#rows = 0;
-    await setImmediate();
-    this.#signal?.throwIfAborted();
-  }
-}
-
-function decode({ data }: StoredBlock): BlockColumns {
-  return decodeBlock(data, { rowsMax: ROWS_MAX });
-}
-
-function eachReading(
-  columns: BlockColumns,
-  shiftMs: number,
-  position: number,
-  { fromMs, toMs }: TimeSpan,
-  visit: (timeMs: number, value: PlainValue, quality: number, n: number) => void,
-): void {
-  const valueAt = columnValues(columns);
-  const starts = tagStarts(columns);
-  const numbers = rowNumbers(columns);
-  const kind = columns.tags[position]?.kind ?? 'number';
-  for (let row = starts[position] ?? 0, end = starts[position + 1] ?? 0; row < end; row++) {
-    const timeMs = (columns.timeMs[row] ?? 0) + shiftMs;
-    if (timeMs < fromMs || timeMs >= toMs) continue;
-    const quality = columns.quality[row] ?? 0;
-    // A corrected time is as good as any: that the clock was not set is no longer true of it.
-    const shown = shiftMs !== 0 && quality === Quality.clockUnsynced ? Quality.good : quality;
-    visit(timeMs, valueAt(row, kind), shown, numbers[row] ?? 0);
   }
 }
