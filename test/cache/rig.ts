@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
 import type { AtRestKeys } from '../../src/cache/at-rest.ts';
 import { CacheCore, type CoreOptions } from '../../src/cache/core.ts';
 import { openDatabase } from '../../src/cache/database.ts';
@@ -62,9 +63,12 @@ export function openCore(
   clock: ManualClock,
   more: Partial<CoreOptions> = {},
   keys?: AtRestKeys,
+  watch: (db: Database) => void = () => {},
 ): CacheCore {
   makeFolder(path);
-  const store = new SqliteStore(openDatabase(path), keys, logBytesMax(more.bytesMax ?? config(path).bytesMax));
+  const db = openDatabase(path);
+  watch(db);
+  const store = new SqliteStore(db, keys, logBytesMax(more.bytesMax ?? config(path).bytesMax));
   const core = new CacheCore(store, {
     ...config(path),
     clock,
