@@ -9,7 +9,7 @@ import { encodeRecords } from '../../src/wire/records.ts';
 
 export const fill = (length: number, byte: number) => new Uint8Array(length).fill(byte);
 
-function signing(seed: number) {
+export function signing(seed: number) {
   const { publicKey, secretKey } = nacl.sign.keyPair.fromSeed(fill(32, seed));
   return { kid: kidOf(publicKey), publicKey, secretKey };
 }

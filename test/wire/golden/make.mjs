@@ -1,6 +1,6 @@
-// Golden vectors of the envelope, made without any of src/wire: node:crypto for hashes and brotli, tweetnacl for the rest,
+// Golden vectors of every message on the wire, made without any of src/wire: node:crypto for hashes and brotli, tweetnacl for the rest,
 // the bytes written out by hand from the format. Run `node test/wire/golden/make.mjs` to write them again; they must not change.
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
@@ -153,6 +153,74 @@ function answer(bytes) {
   ]);
 }
 
+const rootSeed = fill(32, 5);
+const nextSeed = fill(32, 6);
+export const nonce = fill(32, 0x4e);
+const root = nacl.sign.keyPair.fromSeed(rootSeed);
+const answerKey = nacl.sign.keyPair.fromSeed(answerSeed);
+const oldAnswerKey = nacl.sign.keyPair.fromSeed(fill(32, 7));
+const signedBy = (secretKey, text, message) =>
+  nacl.sign.detached(plainArray(Buffer.concat([label(text), sha512(message)])), secretKey);
+/** A message and its signature behind it. */
+const withSignature = (message, text, { secretKey }) => Buffer.concat([message, signedBy(secretKey, text, message)]);
+
+/** What of one run's numbers 1 to 9 and 12 in class normal is held? */
+function hello() {
+  const ranges = Buffer.from([2, 0, 8, 2, 0]); // two ranges: 1 to 9, and after two more one of length 1
+  const runs = Buffer.concat([Buffer.from([1]), run, Buffer.from([1, 3]), ranges]);
+  const message = Buffer.concat([label('SLH1'), device, kid(signer.publicKey), nonce, u64(1_760_000_001_234), runs]);
+  return withSignature(message, 'SLC1-hel\0', signer);
+}
+
+/** 1 to 9 are; 12 was explained. */
+function helloAnswer() {
+  const sets = Buffer.from([1, 0, 8, 1, 11, 0]);
+  const facts = [u64(1_760_000_001_300), fill(16, 0x49), u32(8_388_608), Buffer.from([3, 1, 2, 0]), varint(300)];
+  const runs = [Buffer.from([1]), run, Buffer.from([1, 3]), sets];
+  const message = Buffer.concat([label('SLI1'), kid(answerKey.publicKey), device, nonce, ...facts, ...runs]);
+  return withSignature(message, 'SLC1-hla\0', answerKey);
+}
+
+/** Version 2: one key to seal to, two that sign answers. */
+function keyList() {
+  const answers = [Buffer.from([2]), answerKey.publicKey, oldAnswerKey.publicKey];
+  const message = Buffer.concat([label('SLK1'), root.publicKey, u64(2), recipient.publicKey, ...answers]);
+  return withSignature(message, 'SLC1-kls\0', root);
+}
+
+function keyChange() {
+  const next = nacl.sign.keyPair.fromSeed(nextSeed);
+  const message = Buffer.concat([label('SLR1'), device, kid(signer.publicKey), next.publicKey]);
+  return withSignature(withSignature(message, 'SLC1-rop\0', next), 'SLC1-rot\0', signer);
+}
+
+const tokenId = fill(8, 0x54);
+const tokenSecret = fill(32, 0x53);
+const macKey = sha512(label('SLC1-tok\0'), tokenId, tokenSecret).subarray(0, 32);
+const withMac = (message, text) => {
+  const digest = createHmac('sha512', macKey).update(label(text)).update(message).digest();
+  return Buffer.concat([message, digest.subarray(0, 32)]);
+};
+
+/** @param bound to this device */
+function token(bound) {
+  const rootHash = sha512(root.publicKey).subarray(0, 32);
+  const body = Buffer.concat([Buffer.from([1]), rootHash, tokenId, tokenSecret, ...(bound ? [device] : [])]);
+  return `sluice-${Buffer.concat([body, sha512(body).subarray(0, 4)]).toString('base64url')}`;
+}
+
+function enrol() {
+  const message = Buffer.concat([label('SLE1'), tokenId, device, signer.publicKey, nonce]);
+  return withMac(withSignature(message, 'SLC1-enr\0', signer), 'SLC1-enr\0');
+}
+
+function enrolAnswer() {
+  const name = Buffer.from('line3 süd');
+  const list = keyList();
+  const parts = [label('SLF1'), device, nonce, varint(name.length), name, varint(list.length), list];
+  return withMac(Buffer.concat(parts), 'SLC1-ena\0');
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const bytes = envelope();
   const golden = {
@@ -160,6 +228,14 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     payload: payload().toString('hex'),
     block: block().toString('hex'),
     answer: answer(bytes).toString('hex'),
+    hello: hello().toString('hex'),
+    helloAnswer: helloAnswer().toString('hex'),
+    keyList: keyList().toString('hex'),
+    keyChange: keyChange().toString('hex'),
+    token: token(false),
+    boundToken: token(true),
+    enrol: enrol().toString('hex'),
+    enrolAnswer: enrolAnswer().toString('hex'),
     tagId: tagId.toString('hex'),
     deviceKid: Buffer.from(kid(signer.publicKey)).toString('hex'),
     dictionaryHash: sha512(label('SLC1-dict\0'), fill(16, 0), tagId).subarray(0, 16).toString('hex'),
