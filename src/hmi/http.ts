@@ -1,9 +1,11 @@
 /**
  * The gateway's own small HTTP server: `/healthz` for watchdogs, `/metrics` for Prometheus, `/status` for `sluice status`,
- * `/values?tag=…` and `/history?tag=…` for programs that do not speak MQTT.
+ * `/values`, `/values?tag=…` and `/history?tag=…` for programs that do not speak MQTT.
  * Loopback unless the configuration says otherwise, and then only with a token. It reads; nothing can be changed here.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
 import type { HttpConfig } from '../config/schema.ts';
 import { codeOf, describe, isSluiceError, SluiceError } from '../errors.ts';
@@ -22,7 +24,7 @@ export interface HttpView {
   status(): Promise<unknown>;
   /** What is wrong, if anything is: the process works only when this is empty. */
   faults(): readonly string[];
-  readonly values: Pick<ValueDesk, 'values'>;
+  readonly values: Pick<ValueDesk, 'values' | 'all'>;
   readonly history: HistoryDesk;
 }
 
@@ -71,9 +73,10 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   );
   app.get('/values', async (request, reply) => {
     const { tag } = request.query as Query;
-    const names = [tag ?? []].flat();
-    if (names.length === 0 || names.length > TAGS_MAX)
-      return refuse(reply, 400, `expected 1 to ${TAGS_MAX} times tag=<its name>`);
+    if (tag === undefined) return reply.type('application/json').send(Readable.from(turnByTurn(view.values.all())));
+    const names = [tag].flat();
+    if (names.length > TAGS_MAX)
+      return refuse(reply, 400, `expected up to ${TAGS_MAX} times tag=<its name>, or none for all`);
     const values = await view.values.values(names);
     if (values.every(({ error }) => error !== undefined)) return refuse(reply, 404, 'no such tag');
     return { values };
@@ -97,6 +100,14 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : config.listen.port;
   return { url: `http://${host}:${port}`, stop: () => app.close() };
+}
+
+/** Whatever waits comes between two pieces. */
+async function* turnByTurn(pieces: Iterable<string>): AsyncGenerator<string> {
+  for (const piece of pieces) {
+    yield piece;
+    await nextTurn();
+  }
 }
 
 function refuse(reply: FastifyReply, code: number, message: string): FastifyReply {

@@ -14,6 +14,8 @@ export interface LiveView {
   isLive(index: number): boolean;
   /** Of a tag that is not registered, and was before the start. */
   remembered?(name: string): RememberedValue | undefined;
+  /** By their names. */
+  allRemembered?(): Iterable<[string, RememberedValue]>;
 }
 
 interface Registry {
@@ -30,5 +32,6 @@ export function liveView(registry: Registry, hot: HotTable, remembered?: Remembe
     read: (index) => hot.get(index),
     isLive: (index) => hot.isLive(index),
     remembered: (name) => remembered?.get(name),
+    allRemembered: () => remembered?.all() ?? [],
   };
 }

@@ -31,8 +31,11 @@ export class Topics {
   }
 }
 
+/** What is said of a tag that never had a reading. */
+export const NOT_AVAILABLE = { v: null, t: null, q: 'bad', r: 'not_available' } as const;
+
 /** The largest time that a Date can hold (ECMA-262, section 21.4.1.1). */
-const DATE_MS_MAX = 8.64e15;
+export const DATE_MS_MAX = 8.64e15;
 
 /**
  * `{"v":21.5,"t":"2026-01-31T10:00:00.123Z","q":"good","u":"°C"}`; 64-bit integers are strings, a bad reading is null. A float32

@@ -5,7 +5,8 @@
  */
 import { Quality } from '../reading.ts';
 import type { LiveView } from './live.ts';
-import { readingFields } from './topics.ts';
+import { NOT_AVAILABLE, readingFields } from './topics.ts';
+import { allValues } from './values-all.ts';
 
 /** In one request. */
 export const TAGS_MAX = 100;
@@ -42,6 +43,11 @@ export class ValueDesk {
     return Promise.all(names.map((name) => this.#value(name, may)));
   }
 
+  /** Of every tag, as it is known now: JSON in pieces. Nothing is read from a device for it. */
+  all(): Iterable<string> {
+    return allValues(this.#live);
+  }
+
   async #value(tag: string, may: (name: string) => boolean): Promise<ValueAnswer> {
     const index = may(tag) ? this.#live.indexOf(tag) : undefined;
     if (index === undefined) return this.#remembered(tag, may);
@@ -64,7 +70,7 @@ export class ValueDesk {
   #fields(index: number): object {
     const about = this.#live.tag(index);
     const reading = this.#live.read(index);
-    if (reading === undefined) return { v: null, t: null, q: 'bad', r: 'not_available' };
+    if (reading === undefined) return NOT_AVAILABLE;
     return readingFields(reading.value, reading.timeMs, reading.quality, about);
   }
 }

@@ -7,7 +7,7 @@ const VIEW = {
   metrics: { contentType: 'text/plain', text: async () => '' },
   status: async () => ({}),
   faults: () => [],
-  values: { values: async () => [] },
+  values: { values: async () => [], all: () => [] },
   history: async () => ({}),
 };
 
