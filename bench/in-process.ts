@@ -15,6 +15,7 @@ const BENCHES = {
   throughput: async (run) => (await import('./cache.ts')).benchThroughput(run),
   'plant-rate': async (run) => (await import('./cache.ts')).benchPlantRate(run),
   written: async (run) => (await import('./written.ts')).benchWritten(run),
+  steps: async () => (await import('./steps.ts')).benchSteps(),
   history: async (run) => (await import('./history.ts')).benchHistory(run),
 } satisfies Record<string, (run: { quick: boolean }) => Promise<BenchResult[]>>;
 

@@ -38,7 +38,7 @@ export const PARTS: readonly Part[] = [
       const fast = await repeated(scale, () => measure('throughput'));
       // Bytes do not depend on what else runs: beside each other these take 20 s, not 60.
       const slow = await Promise.all(Array.from({ length: scale.runs }, () => measure('plant-rate')));
-      return [...fast, ...slow, await measure('written')];
+      return [...fast, ...slow, await measure('written'), ...(await repeated(scale, () => measure('steps')))];
     },
   },
   {

@@ -10,9 +10,11 @@ import { noteRemoved } from './raw-removed.ts';
 import { type BlockRow, type BlockStore, lastNumber, numbersOf, type RunRow } from './store.ts';
 import { explainLater, gapsOf } from './untold.ts';
 
-/** In one transaction: a few MB, so that none takes long. */
+/** In one transaction: some ms, of blocks or of the pages they take. */
 const BLOCKS_AT_ONCE = 256;
-/** Before one commit: after a limit was lowered by much the rest goes before the next ones. A second or less of work. */
+const BYTES_AT_ONCE = 2_000_000;
+/** Before one commit, unless it takes more itself: after a limit was lowered by much the rest goes before the next ones. */
+const FREED_BYTES_ENOUGH = 2_000_000;
 const PAGES_AT_ONCE = 32;
 /** Freed beyond what is needed, as a share of the limit, so that not every commit has to make room. */
 const SPARE_SHARE = 1 / 64;
@@ -84,6 +86,7 @@ export class Retention {
       // Before windows go, or a commit is refused, what was delivered a moment ago goes.
       if (!this.#anyRemovable() && this.#settle()) continue;
       if (!this.#transaction(() => this.#removePage(wanted))) break;
+      if (before - this.#store.bytesUsed() >= Math.max(coming, FREED_BYTES_ENOUGH)) break;
     }
     const freed = before - this.#store.bytesUsed();
     return this.#excess(coming) <= 0 || (freed > 0 && freed >= coming);
@@ -110,7 +113,7 @@ export class Retention {
 
   /** Removes as much as is wanted or as one transaction may. @returns false when nothing is left that may go. */
   #removePage(wanted: number): boolean {
-    const page = this.#store.removableBlocks(this.#targets.mask(true), this.#from, BLOCKS_AT_ONCE);
+    const page = this.#page();
     if (page.length === 0) {
       // New blocks come after this one, and may be removable from the start where there is no target.
       this.#from = this.#store.lastBlockId() + 1;
@@ -131,15 +134,25 @@ export class Retention {
     return true;
   }
 
-  #removeOld(now: Stamp): void {
+  /** The next that may go, as many as one transaction takes. */
+  #page(): BlockRow[] {
     const page = this.#store.removableBlocks(this.#targets.mask(true), this.#from, BLOCKS_AT_ONCE);
+    let bytes = 0;
+    return page.filter((row, at) => {
+      bytes += row.bytes;
+      return at === 0 || bytes <= BYTES_AT_ONCE;
+    });
+  }
+
+  #removeOld(now: Stamp): void {
+    const page = this.#page();
     const isOld = (row: BlockRow) => ageMs(row, this.#runs, now) > this.#limits.ageMax;
     const young = page.findIndex((row) => !isOld(row));
     const gone = young === -1 ? page : page.slice(0, young);
     for (const row of gone) this.#remove(row);
     this.#explain(gone);
     const windows = now.synced ? this.#removeOldWindows(now.wallMs) : 0;
-    const more = gone.length === BLOCKS_AT_ONCE || windows > 0;
+    const more = (gone.length > 0 && gone.length === page.length) || windows > 0;
     if (!more) this.#agesCheckedMs = now.monoMs;
   }
 

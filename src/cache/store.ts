@@ -57,9 +57,7 @@ export interface SharedContent {
 }
 
 /** What its pieces would share. */
-export function sharedBy({ id, n0, rows, content }: BlockRow): SharedContent {
-  return content ?? { id, n0, rows };
-}
+export const sharedBy = ({ id, n0, rows, content }: BlockRow): SharedContent => content ?? { id, n0, rows };
 
 /** No piece of what a block is a piece of has a lower id. */
 export function firstId({ id, content }: Pick<BlockRow, 'id' | 'content'>): number {

@@ -68,6 +68,7 @@ function printReport(report: VerifyReport, output: Output): void {
   output.line();
   output.line(`Counted again: ${count(report.blocks)} blocks, ${count(report.readings)} readings.`);
   for (const id of report.damaged) output.line(`  block ${id} does not read back as it was written`);
+  if (report.damagedReadings > 0) output.line(`  ${count(report.damagedReadings)} readings are lost with that`);
   for (const { target, source, ledger: expected, blocks } of report.differences) {
     output.line(
       `  ${source} to ${target}: the ledger says ${count(expected)} pending, the blocks hold ${count(blocks)}`,

@@ -2,9 +2,11 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { tags as plantTags, plantTrace } from '../../bench/plant-trace.mjs';
+import { numbersOfTags } from '../../src/cache/forget/rewrite.ts';
 import { readCoded, writeCoded } from '../../src/cache/rolled/coding.ts';
 import { encodeRolled } from '../../src/cache/rolled/encode.ts';
-import { openRolled } from '../../src/cache/rolled/open.ts';
+import { openRolled, type RolledBlock } from '../../src/cache/rolled/open.ts';
+import { withoutTags } from '../../src/cache/rolled/without.ts';
 import { Cursor, Stream } from '../../src/wire/block/streams.ts';
 import {
   type BlockColumns,
@@ -12,9 +14,12 @@ import {
   encodeBlock,
   encodeChunk,
   mergeBlocks,
+  rangesOf,
   rowNumbers,
+  selectRows,
 } from '../../src/wire/block.ts';
 import { crc32c } from '../../src/wire/crc32c.ts';
+import { subtract } from '../../src/wire/ranges.ts';
 import { anyRows, chunkOf, kindOf, type Row, rowsOf } from '../wire/arbitrary.ts';
 
 const limits = { rowsMax: 100_000 };
@@ -54,6 +59,21 @@ function readEverything(bytes: Uint8Array) {
     numbers: [...rowNumbers(all)],
     tags: block.tags.map(({ tag }) => rowsOf(block.tag(tag) ?? all)),
   };
+}
+
+const sizeOf = ({ directory }: RolledBlock, at: number) =>
+  (directory.entries[at]?.times.bytes ?? 0) + (directory.entries[at]?.values.bytes ?? 0);
+
+/** Who has a byte of the sections: the tag of a value, and of times all that share them. */
+function tagsAt(block: RolledBlock, place: number): number[] {
+  let start = 0;
+  const { entries } = block.directory;
+  for (const [at, { tag, times }] of entries.entries()) {
+    if (place < start + times.bytes) return entries.flatMap((other) => (other.timesAt === at ? [other.tag] : []));
+    start += sizeOf(block, at);
+    if (place < start) return [tag];
+  }
+  return [];
 }
 
 describe('a rolled block', () => {
@@ -117,6 +137,54 @@ describe('a rolled block', () => {
     const failed = whole.tags.filter(({ tag }) => codeOfThrown(() => block.tag(tag)) !== undefined);
     expect(failed).toHaveLength(1);
     expect(codeOfThrown(() => block.all())).toBe('rolled.damaged');
+  });
+
+  test('says, wherever a byte is flipped, which tags do not open, and the others are as they were', () => {
+    for (const columns of [...fc.sample(columnsOf, { numRuns: 3, seed: 7 }), plant(2, true)]) {
+      const bytes = encodeRolled(columns);
+      const rows = rowsOf(columns);
+      const whole = openRolled(bytes);
+      const sectionsAt = bytes.length - whole.tags.reduce((sum, _, at) => sum + sizeOf(whole, at), 0);
+      const step = Math.max(1, Math.floor((bytes.length - sectionsAt) / 30));
+      for (let at = sectionsAt; at < bytes.length; at += step) {
+        const damaged = bytes.slice();
+        damaged[at] = (damaged[at] ?? 0) ^ (1 << (at % 8));
+        const block = openRolled(damaged);
+        const broken = block.broken();
+        expect([...broken]).toEqual(tagsAt(whole, at - sectionsAt));
+        const left = withoutTags(block, broken);
+        expect(left === undefined).toBe(broken.size === whole.tags.length);
+        if (left === undefined) continue;
+        const sound = openRolled(left.bytes).all();
+        expect(rowsOf(sound)).toEqual(rows.filter(({ tag }) => !broken.has(tag)));
+      }
+    }
+  });
+
+  test('without some of its tags is what it would have been, numbers and all, and a part of a tag is that part', () => {
+    fc.assert(
+      fc.property(columnsOf, fc.func(fc.boolean()), fc.nat(), fc.nat(), (columns, isGone, a, b) => {
+        const block = openRolled(encodeRolled(columns));
+        const gone = new Set(columns.tags.flatMap(({ tag }) => (isGone(tag) ? [tag] : [])));
+        const left = withoutTags(block, gone);
+        const kept = subtract(rangesOf(columns), numbersOfTags(columns, gone));
+        const expected = selectRows(columns, kept);
+        expect(left === undefined).toBe(expected === undefined);
+        if (left !== undefined && expected !== undefined) {
+          const all = openRolled(left.bytes).all();
+          expect(rowsOf(all)).toEqual(rowsOf(expected));
+          expect([...rowNumbers(all)]).toEqual([...rowNumbers(expected)]);
+        }
+        const [from, to] = [1 + (Math.min(a, b) % columns.rows), 1 + (Math.max(a, b) % columns.rows)];
+        const some = from <= to ? selectRows(columns, [{ from, to }]) : undefined;
+        for (const { tag } of columns.tags) {
+          const mine = block.tagWithin(tag, { from, to });
+          const wanted = some === undefined ? [] : rowsOf(some).filter((row) => row.tag === tag);
+          expect(mine === undefined ? [] : rowsOf(mine)).toEqual(wanted);
+        }
+      }),
+      { numRuns: 40 },
+    );
   });
 
   test('is an error wherever it is cut off or goes on', () => {

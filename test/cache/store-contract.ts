@@ -125,6 +125,43 @@ export function storeContract({ open, copy }: StoreKind): void {
     expect([...(store.block(100) ?? [])]).toEqual([2]);
   });
 
+  test('lets pieces share what a block holds until the last is gone, and is one block again when they are joined', () => {
+    const store = filled();
+    const [row] = store.blocks(100, 1);
+    if (row === undefined) throw new Error('filled above');
+    const front = { ...row, rows: 1, bytes: 1, pending: 0 };
+    const back = { ...row, id: 108, n0: 101, rows: 1, bytes: 2 };
+    const content = { id: 100, n0: 100, rows: 2 };
+    store.transaction(() => store.divide([row], [front, back]));
+    expect(store.sharing(row)).toEqual([row]);
+    const pieces = store.blocks(100, 1).flatMap((piece) => store.sharing(piece));
+    expect(pieces).toEqual([
+      { ...front, content },
+      { ...back, content },
+    ]);
+    const stored = [...(store.block(100) ?? [])];
+    expect([...(store.block(108) ?? [])]).toEqual(stored);
+    const other = copy(store);
+    other.transaction(() => other.divide(pieces, [{ ...row, pending: 3 }]));
+    expect(other.blocks(100, 1)).toEqual([{ ...row, pending: 3 }]);
+    // A block in the place of the first piece takes nothing from the others.
+    store.transaction(() => {
+      store.removeBlock(100);
+      store.addBlock(blockRow(100, { n0: 100 }), bytes(42));
+    });
+    expect([...(store.block(100) ?? [])]).toEqual([42]);
+    expect([...(store.block(108) ?? [])]).toEqual(stored);
+    const used = store.bytesUsed();
+    store.transaction(() => {
+      store.removeBlock(108);
+      store.removeBlock(100);
+    });
+    expect(store.block(108)).toBeUndefined();
+    expect(store.block(100)).toBeUndefined();
+    expect(store.bytesUsed()).toBeLessThanOrEqual(used);
+    expect([...allBlocks(store)].map(({ id }) => id)).toEqual([150, 200, 300]);
+  });
+
   test('takes out what is to be forgotten, and keeps who asked', () => {
     const store = filled();
     const [first, second] = store.windowsAfter(0, 10);

@@ -1,5 +1,5 @@
 /** What presses: bytes that nobody has acknowledged, memory that is not committed, age of the oldest reading that waits. */
-import { CLASS } from '../../wire/classes.ts';
+import { CLASS, type ClassNumber } from '../../wire/classes.ts';
 import type { RunBook, TargetBook } from '../books.ts';
 import type { Stamp } from '../journal.ts';
 import type { BlockStore } from '../store.ts';
@@ -40,6 +40,8 @@ export class Pressures {
   readonly #options: PressureOptions;
   #countedMs = Number.NEGATIVE_INFINITY;
   #countEveryMs = COUNT_EVERY_MS;
+  /** Class → no block before it is pending for a required target, as of the last count: what others lack is not passed at each look. */
+  readonly #oldest = new Map<ClassNumber, number>();
   #pendingBytes = 0;
   /** What the file really takes for each byte reckoned, learned whenever nothing is left in it but what is pending. */
   #scale = 1;
@@ -83,8 +85,13 @@ export class Pressures {
 
   #count(now: Stamp): void {
     this.#countedMs = now.monoMs;
-    const sums = this.#parts.store.pendingSums(this.#parts.targets.mask(true));
-    const blocks = sums.reduce((sum, each) => sum + each.blocks, 0);
+    this.#oldest.clear();
+    const { store, targets } = this.#parts;
+    const [all, required] = [targets.mask(), targets.mask(true)];
+    const sums = store.pendingSums(required);
+    // Those that are passed over take as long.
+    const passed = all === required ? sums : store.pendingSums(all);
+    const blocks = passed.reduce((sum, each) => sum + each.blocks, 0);
     this.#pendingBytes = sums.reduce((sum, each) => sum + costOf(each.bytes, each.blocks), 0);
     this.#countEveryMs = Math.max(COUNT_EVERY_MS, blocks / BLOCKS_COUNTED_A_MS / COUNT_TIME_SHARE);
   }
@@ -100,7 +107,9 @@ export class Pressures {
     const { store, runs, targets } = this.#parts;
     let oldest = 0;
     for (const classNumber of [CLASS.normal, CLASS.low]) {
-      const [first] = store.pendingBlocks(targets.mask(true), classNumber, 0, 1);
+      const [first] = store.pendingBlocks(targets.mask(true), classNumber, this.#oldest.get(classNumber) ?? 0, 1);
+      // New blocks come behind all that are there.
+      this.#oldest.set(classNumber, first?.id ?? store.lastBlockId() + 1);
       const age = first === undefined ? 0 : ageMs(first, runs, now);
       if (age > oldest) oldest = age;
     }

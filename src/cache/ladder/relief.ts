@@ -20,8 +20,8 @@ import { WriteOff, type WriteOffParts } from './write-off.ts';
 /** One step takes less than 50 ms: rows to decode and sum up (60,000 took 16 to 40 ms on a PC), or blocks to delete. */
 const THINNED_ROWS_MAX = 30_000;
 const THINNED_BLOCKS_MAX = 256;
-const DROPPED_BLOCKS_MAX = 1024;
-const DROPPED_BYTES_MAX = 8_000_000;
+const DROPPED_BLOCKS_MAX = 512;
+const DROPPED_BYTES_MAX = 2_000_000;
 const PAGE = 256;
 /** Once begun it goes on to this much below the threshold: not a few rows with every commit. */
 const BELOW = 0.02;
