@@ -21,6 +21,7 @@ import { tagId } from '../src/wire/tag.ts';
 import { undoing } from './cleanup.ts';
 import { registerPlantTags, sliceTrace, TYPES } from './plant-chunks.ts';
 import { plantTrace, random, tags } from './plant-trace.mjs';
+import { quantile } from './quantile.ts';
 import type { BenchResult } from './result.ts';
 
 const READINGS = 100_000_000;
@@ -212,7 +213,10 @@ function latests(folder: string): { readonly first: number; readonly warm: numbe
   return { first: times[0] ?? Number.NaN, warm: times.slice(WARM_UP) };
 }
 
-/** All of them read once a second, and as many seconds committed as lie between two times that last values are saved. */
+/**
+ * From the file, as a program beside the gateway reads it; what panels get is measured in latest.ts. All of them read once a
+ * second, and as many seconds committed as lie between two times that last values are saved.
+ */
 function latestOfMany(folder: string): BenchResult[] {
   const clock = new ManualClock(START_MS);
   const { core } = open(folder, clock);
@@ -239,9 +243,9 @@ function latestOfMany(folder: string): BenchResult[] {
   core.close();
   const { first, warm } = latests(folder);
   return [
-    { name: 'history: latest of 10,000 tags, p50', value: quantile(warm, 0.5), unit: 'ms' },
-    { name: 'history: latest of 10,000 tags, p99', value: quantile(warm, 0.99), unit: 'ms', target: 10 },
-    { name: 'history: latest of 10,000 tags, first time', value: first, unit: 'ms' },
+    { name: 'history: latest of 10,000 tags from the file, p50', value: quantile(warm, 0.5), unit: 'ms' },
+    { name: 'history: latest of 10,000 tags from the file, p99', value: quantile(warm, 0.99), unit: 'ms' },
+    { name: 'history: latest of 10,000 tags from the file, first time', value: first, unit: 'ms' },
   ];
 }
 
@@ -305,11 +309,6 @@ function open(folder: string, clock: ManualClock): { core: CacheCore; store: Sql
   const store = new SqliteStore(openDatabase(folder));
   const identity = { device: undefined, version: 'bench', reason: 'start', boot: new Uint8Array(16) };
   return { core: new CacheCore(store, { ...config, ...identity, clock, targets: [] }), store };
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
 function progress(text: string): void {

@@ -2,6 +2,7 @@
 import { benchBacklog } from './backlog.ts';
 import { benchIdle } from './idle.ts';
 import { type InProcess, inOwnProcess } from './in-process.ts';
+import { benchLatest } from './latest.ts';
 import { benchModbus } from './modbus.ts';
 import { benchMqtt } from './mqtt.ts';
 import type { BenchResult } from './result.ts';
@@ -45,6 +46,11 @@ export const PARTS: readonly Part[] = [
     name: 'history',
     about: 'questions to 100 million readings, rolled up; building them takes minutes',
     run: async (scale) => [await inOwnProcess('history', scale)],
+  },
+  {
+    name: 'latest',
+    about: 'the latest values of 10,000 tags, asked of a gateway that reads them',
+    run: (scale) => repeated(scale, () => benchLatest(scale)),
   },
   {
     name: 'mqtt',

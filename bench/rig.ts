@@ -117,10 +117,15 @@ export class Gateway {
   }
 
   async status(): Promise<GatewayStatus> {
-    const { statusCode, body } = await request(`${this.#url}/status`);
+    return JSON.parse(await this.text('/status')) as GatewayStatus;
+  }
+
+  /** What it answers over HTTP. */
+  async text(path: string): Promise<string> {
+    const { statusCode, body } = await request(`${this.#url}${path}`);
     const text = await body.text();
-    if (statusCode !== 200) throw new Error(`/status answered ${statusCode}: ${text.slice(0, 200)}`);
-    return JSON.parse(text) as GatewayStatus;
+    if (statusCode !== 200) throw new Error(`${path} answered ${statusCode}: ${text.slice(0, 200)}`);
+    return text;
   }
 
   /** Asks for the status until `holds`. @throws after `withinMs`, with what was missing. */
