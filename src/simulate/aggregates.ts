@@ -13,10 +13,12 @@ export interface CloudRecords {
   readonly records: readonly { readonly list: string; readonly row: unknown }[];
   /** What the cloud was told will never come, by `run/class`. */
   readonly explained: ReadonlyMap<string, RangeSet>;
+  /** Two gateways, or one disk twice, have the same rows: each may have summed them up. */
+  readonly hasForked: boolean;
 }
 
 /** @returns what is wrong. */
-export function aggregateProblems(history: History, { records, explained }: CloudRecords): string[] {
+export function aggregateProblems(history: History, { records, explained, hasForked }: CloudRecords): string[] {
   const names = tagNames(history);
   const problems: string[] = [];
   const covered = new Set<string>();
@@ -24,7 +26,11 @@ export function aggregateProblems(history: History, { records, explained }: Clou
     if (!list.endsWith('/2')) continue;
     const agg = parseAggregate(row);
     const mine = rowsOf(history, agg, names.get(agg.tag) ?? '?');
-    for (const { n } of mine) covered.add(`${agg.run}/${agg.class}/${n}`);
+    for (const { n } of mine) {
+      const key = `${agg.run}/${agg.class}/${n}`;
+      if (covered.has(key) && !hasForked) problems.push(`summed up twice: ${key}`);
+      covered.add(key);
+    }
     const wrong = difference(agg, mine);
     if (wrong !== undefined) problems.push(`a sum of ${names.get(agg.tag)} in ${agg.run}/${agg.class}: ${wrong}`);
   }
@@ -77,6 +83,9 @@ function countedOf(row: HistoryRow | undefined, n: number): Counted | undefined 
 
 function difference(agg: AggregateRow, rows: readonly Counted[]): string | undefined {
   if (agg.count !== rows.length) return `it counts ${agg.count} of ${rows.length}`;
+  const times = rows.map(({ at }) => at);
+  if (agg.firstMs !== Math.min(...times) || agg.lastMs !== Math.max(...times))
+    return 'its times are not those of its rows';
   const good = rows.filter(({ quality, value }) => quality === GOOD && Number.isFinite(value));
   if (agg.good !== good.length) return `it counts ${agg.good} good ones of ${good.length}`;
   if (good.length === 0) return undefined;
@@ -85,6 +94,13 @@ function difference(agg: AggregateRow, rows: readonly Counted[]): string | undef
   const mean = values.reduce((sum, value) => sum + value / values.length, 0);
   const scale = Math.max(...values.map(Math.abs));
   if (Math.abs((agg.mean ?? Number.NaN) - mean) > ROUNDING * scale) return `the mean is ${mean}, not ${agg.mean}`;
+  const m2 = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  if (Math.abs((agg.m2 ?? Number.NaN) - m2) > ROUNDING * values.length * scale * scale)
+    return `m2 is ${m2}, not ${agg.m2}`;
+  const ofTime = (at: number) => good.filter((row) => row.at === at).map(({ value }) => value);
+  const [from, to] = [Math.min(...good.map(({ at }) => at)), Math.max(...good.map(({ at }) => at))];
+  if (!ofTime(from).includes(agg.first ?? Number.NaN)) return `the first is ${ofTime(from)}, not ${agg.first}`;
+  if (!ofTime(to).includes(agg.last ?? Number.NaN)) return `the last is ${ofTime(to)}, not ${agg.last}`;
   if (agg.sum !== undefined && agg.sum !== String(good.reduce((sum, { exact }) => sum + exact, 0n)))
     return `the sum is not ${agg.sum}`;
   return undefined;

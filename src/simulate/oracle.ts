@@ -115,11 +115,11 @@ export async function judge({ world, cloud, history, device, boxes, said, hasFor
   }
   for (const box of boxes) {
     checkLedger(world, box);
-    checkBox(box, { held, explained }, { history, said }, problem);
+    checkBox(box, { held, explained }, { history, said, hasForked }, problem);
   }
   const lives = new Set(boxes.flatMap(({ core }) => (core === undefined ? [] : [hex(core.runs.current.run)])));
   for (const wrong of ladderProblems(history, lives)) problem(wrong);
-  checkRecords(cloud, history, explained, problem);
+  checkRecords(cloud, history, { explained, hasForked }, problem);
   const expected = expectedDigest(history, held);
   const names = cloud.store.catalog.namesOf(device);
   const found = await cloud.store.tier.digest(device, names);
@@ -134,7 +134,7 @@ export async function judge({ world, cloud, history, device, boxes, said, hasFor
 function checkBox(
   box: Box,
   { held, explained }: Holdings,
-  { history, said: all }: Pick<Evidence, 'history' | 'said'>,
+  { history, said: all, hasForked }: Pick<Evidence, 'history' | 'said' | 'hasForked'>,
   problem: (text: string) => void,
 ): void {
   let delivered = 0;
@@ -166,6 +166,9 @@ function checkBox(
     for (const reason of WRITE_OFF_REASONS) box.parts.world.count(`readings ${reason}`, sum(CLOUD_TARGET, reason));
     for (const reason of ['rejected', 'duplicate', 'thinned'])
       box.parts.world.count(`readings ${reason}`, sum('', reason));
+    // A rewound disk was not told what the cloud was.
+    const reasons = hasForked ? [] : reasonProblems(store, held, (reason) => sum(CLOUD_TARGET, reason));
+    for (const wrong of reasons) problem(`${box.name}: ${wrong}`);
     const accepted = sum('', 'accepted');
     if (accepted !== readings) problem(`${box.name}: ${readings} readings committed, the ledger accepted ${accepted}`);
     const said = sum(CLOUD_TARGET, 'delivered');
@@ -180,11 +183,30 @@ function checkBox(
   });
 }
 
+/** What was written off for each reason, against the rows that the cloud was told of for it and does not hold. */
+function reasonProblems(
+  store: BlockStore,
+  held: Holdings['held'],
+  countOf: (reason: (typeof WRITE_OFF_REASONS)[number]) => number,
+): string[] {
+  const runs = new Map(store.runs().map(({ seq, run }) => [seq, hex(run)]));
+  const explained = store.explained(CLOUD_TARGET).filter((row) => holdsReadings(row.class));
+  return WRITE_OFF_REASONS.flatMap((reason) => {
+    const mine = explained.filter((row) => row.reason === reason);
+    const rows = mine.reduce((all, row) => {
+      const there = held.get(`${runs.get(row.run)}/${row.class}`) ?? [];
+      return all + count(subtract(decodeRanges(new ByteReader(row.ranges)), there));
+    }, 0);
+    const said = countOf(reason);
+    return rows === said ? [] : [`the ledger says ${said} are ${reason}, and ${rows} were explained so`];
+  });
+}
+
 /** Records as the cloud keeps them against what was committed; and as many rows in the tier as numbers held. */
 function checkRecords(
   cloud: SimulatedCloud,
   history: History,
-  explained: Holdings['explained'],
+  { explained, hasForked }: Pick<Holdings, 'explained'> & Pick<Evidence, 'hasForked'>,
   problem: (text: string) => void,
 ): void {
   type Row = { run: string; class: number; n: number; json: string };
@@ -200,7 +222,7 @@ function checkRecords(
     list: `${run}/${classNumber}`,
     row: JSON.parse(json),
   }));
-  for (const wrong of aggregateProblems(history, { records, explained })) problem(wrong);
+  for (const wrong of aggregateProblems(history, { records, explained, hasForked })) problem(wrong);
   const one = (sql: string) => cloud.store.db.prepare<[], { n: number | null }>(sql).get()?.n ?? 0;
   const heldRecords = one('SELECT sum(last - first + 1) AS n FROM held WHERE class < 3');
   if (heldRecords !== rows.length) problem(`the cloud holds ${heldRecords} records by number and keeps ${rows.length}`);
