@@ -108,6 +108,23 @@ describe('check and run', () => {
     });
   });
 
+  test('find certificates that cannot be used, and a key of one that others can read', async () => {
+    const pem = (what: string) => `-----BEGIN ${what}-----\nAAAA\n-----END ${what}-----\n`;
+    place.file('box.pem', pem('CERTIFICATE'));
+    place.file('box.key', pem('PRIVATE KEY'));
+    place.file('ca.pem', 'no certificate');
+    const text = `${readFileSync(config, 'utf8')}  tls: { ca: ./ca.pem, cert: ./box.pem, key: ./box.key }\n`;
+    const secured = place.file('tls.yaml', text);
+    const { code, problems } = await sluice('check', '-c', secured);
+    expect(code).toBe(2);
+    expect(problems).toMatch(/tls\.yaml:15:14: uplink\.tls\.ca .*holds no PEM/);
+    expect(problems).toMatch(/uplink\.tls\.key .*mode 0644.*chmod 600/);
+    expect(problems).not.toMatch(/uplink\.tls\.cert/);
+    chmodSync(at('box.key'), 0o600);
+    place.file('ca.pem', pem('CERTIFICATE'));
+    expect(await sluice('check', '-c', secured)).toMatchObject({ code: 0, problems: '' });
+  });
+
   test('take the keys that keygen made', async () => {
     expect(await sluice('check', '-c', config)).toMatchObject({ code: 0, problems: '' });
   });

@@ -1,9 +1,9 @@
 // The command line in this process, with what it says collected; and as the built program.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Output } from '../../src/cli/output.ts';
 import { runProgram } from '../../src/cli/program.ts';
@@ -43,6 +43,7 @@ export class Place {
 
   file(name: string, text: string, mode = 0o644): string {
     const path = join(this.path, name);
+    mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text, { mode });
     return path;
   }

@@ -7,11 +7,11 @@ import { expect } from '@jest/globals';
 import { pino } from 'pino';
 import type { CacheCore } from '../../src/cache/core.ts';
 import { readCache } from '../../src/cache/reader.ts';
-import { type Cloud, fixedDevices, startCloud } from '../../src/cloud/index.ts';
+import { type Cloud, type CloudOptions, fixedDevices, startCloud } from '../../src/cloud/index.ts';
 import { uplinkSchema } from '../../src/config/uplink.ts';
 import { type Chunk, ChunkBuilder, isBad, Quality, slotKind, type TagDefinition } from '../../src/reading.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { startUplink, type Uplink } from '../../src/uplink/index.ts';
+import { startUplink, type Uplink, type UplinkOptions } from '../../src/uplink/index.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import { ContentDigest } from '../../src/wire/digest.ts';
 import { generateCloudKey, generateDeviceKey, toPublic } from '../../src/wire/keys.ts';
@@ -38,7 +38,7 @@ export class Plant {
   uplink: Uplink | undefined;
   committed = 0;
 
-  async startCloud(dataDir = 'cloud'): Promise<void> {
+  async startCloud(dataDir = 'cloud', more: Partial<CloudOptions> = {}): Promise<void> {
     const { publicKey, device } = this.device;
     this.cloud = await startCloud({
       host: '127.0.0.1',
@@ -48,6 +48,7 @@ export class Plant {
       devices: fixedDevices([{ device: hex(device), name: 'line3', publicKey: hex(publicKey) }]),
       clock: systemClock,
       logger: quiet,
+      ...more,
     });
     this.cable.to = this.cloud.port;
   }
@@ -60,7 +61,7 @@ export class Plant {
     return this.core;
   }
 
-  startUplink(config: Record<string, unknown> = {}): Uplink {
+  startUplink(config: Record<string, unknown> = {}, more: Partial<UplinkOptions> = {}): Uplink {
     if (this.core === undefined) throw new Error('open the cache first');
     const url = `http://127.0.0.1:${this.cable.port}`;
     this.uplink = startUplink(
@@ -74,7 +75,11 @@ export class Plant {
         ...config,
       }),
       asyncCache(this.core),
-      { clock: systemClock, random: () => 0.02, logger: quiet, device: this.device, cloudKeys: toPublic(this.keys) },
+      {
+        ...{ clock: systemClock, random: () => 0.02, logger: quiet },
+        ...{ device: this.device, cloudKeys: toPublic(this.keys) },
+        ...more,
+      },
     );
     return this.uplink;
   }
