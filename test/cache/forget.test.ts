@@ -2,7 +2,7 @@
 // and not when the process dies in the middle.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -253,6 +253,14 @@ describe('forgetting a tag', () => {
     });
     expect(core.loadHot()).toMatchObject({ ids: OTHERS.map(hexOf), value: Float64Array.of(5, 6, 7) });
     expect(leftOnDisk()).toEqual([]);
+  });
+
+  test('is not asked through a link that leads elsewhere', () => {
+    const elsewhere = folder();
+    symlinkSync(elsewhere.path, join(place.path, 'forget'));
+    expect(() => postForget(place.path, { tag: TAG, reason: null, by: 'jo', atMs: 0 })).toThrow('is no folder');
+    expect(readdirSync(elsewhere.path)).toEqual([]);
+    elsewhere.remove();
   });
 
   test('takes the last value, whoever saves it once more before he has heard of it', () => {

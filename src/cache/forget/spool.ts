@@ -4,9 +4,23 @@
  * both ends.
  */
 import { randomBytes } from 'node:crypto';
-import { chownSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fchownSync,
+  fsyncSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { codeOf } from '../../errors.ts';
+import { codeOf, SluiceError } from '../../errors.ts';
 import { hex } from '../../wire/bytes.ts';
 import { FILE_MODE } from '../folder.ts';
 import type { ForgetRequest } from './audit.ts';
@@ -43,11 +57,21 @@ export function postForget(path: string, asked: Omit<ForgetRequest, 'id'>): Forg
   const request = { id: hex(randomBytes(ID_BYTES)), ...asked };
   const folder = join(path, FOLDER);
   const { uid, gid } = statSync(path);
+  // Asked by root, the gateway must be able to read it: but whoever may write the cache's folder must not point root elsewhere.
+  const isForOther = process.geteuid?.() === 0 && uid !== 0;
   mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+  if (!lstatSync(folder).isDirectory())
+    throw new SluiceError('cache.denied', 'stop', `${folder} is no folder`, { hint: 'Remove it, and ask again.' });
+  if (isForOther) lchownSync(folder, uid, gid);
   const file = join(folder, `${request.id}.new`);
-  writeFileSync(file, JSON.stringify(request), { mode: FILE_MODE, flag: 'wx' });
-  // Asked by root: the gateway must be able to read it.
-  if (process.geteuid?.() === 0 && uid !== 0) for (const each of [folder, file]) chownSync(each, uid, gid);
+  const handle = openSync(file, 'wx', FILE_MODE);
+  try {
+    writeFileSync(handle, JSON.stringify(request));
+    if (isForOther) fchownSync(handle, uid, gid);
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
   renameSync(file, join(folder, `${request.id}${SUFFIX}`));
   return request;
 }

@@ -1,7 +1,8 @@
 /**
  * What was deleted is still in free pages, in the tails of pages that were used again, and in the log. So:
  *
- *     zeros     rows of zeros take every free page, some MB a step, and go again;
+ *     zeros     rows of zeros take every free page, some hundred kB a step;
+ *     again     they go again, one a step: the pages are free, and zero;
  *     rows      each row is written anew, and its old pages are zeroed as they become free
  *               (`secure_delete` is ON from here to the end, for whatever else is written meanwhile, too);
  *     log       is written back and cut off.
@@ -11,8 +12,8 @@
  */
 import type { Database } from 'better-sqlite3';
 
-/** 2 MB: some ten milliseconds. */
-const STEP_BYTES = 2_000_000;
+/** Commits wait for a step: some ten milliseconds on a disk, three times that on a card. */
+const STEP_BYTES = 500_000;
 /** So that the last row of zeros leaves no free page over. */
 const PAGES_BEYOND = 2;
 const ROWS_AT_ONCE = 64;
@@ -26,19 +27,28 @@ export class Wipe {
   readonly #db: Database;
   #table = 0;
   #after = -1;
-  #phase: 'zeros' | 'rows' | 'log' = 'zeros';
+  #phase: 'zeros' | 'again' | 'rows' | 'log' = 'zeros';
   /** Taken by zeros at the moment: no content, and not to be counted as such. */
   pages = 0;
 
   constructor(db: Database) {
     this.#db = db;
-    // Of a crash in between.
-    db.exec('DELETE FROM wiping');
+    // Of a crash in between: they may be as many as the cache is large. The start does not wait for them to go, and what is
+    // still free is taken after them.
+    const sum = 'SELECT coalesce(sum(length(zeros)), 0) AS bytes FROM wiping';
+    const { bytes } = db.prepare(sum).get() as { bytes: number }; // its column
+    this.pages = Math.ceil(bytes / this.#pragma('page_size'));
   }
 
   step(): 'more' | 'busy' | 'done' {
     if (this.#phase === 'zeros') return this.#zeros();
-    if (this.#phase === 'rows') return this.#rows();
+    if (this.#phase === 'again') return this.#again();
+    // What is written does not wait in the log for thousands of pages to be written back at once.
+    if (this.#phase === 'rows') {
+      this.#rows();
+      this.#writeBack();
+      return 'more';
+    }
     if (!this.#cutLog()) return 'busy';
     this.#phase = 'zeros';
     this.#db.pragma('secure_delete = FAST');
@@ -53,9 +63,24 @@ export class Wipe {
       const pages = Math.min(free, Math.floor(STEP_BYTES / pageBytes)) + PAGES_BEYOND;
       this.#db.prepare('INSERT INTO wiping (zeros) VALUES (zeroblob(?))').run(pages * pageBytes);
       this.pages += pages;
+      this.#writeBack();
       return 'more';
     }
-    this.#db.exec('DELETE FROM wiping');
+    this.#phase = 'again';
+    return 'more';
+  }
+
+  /** Zeros are not overwritten with zeros: nothing else is freed meanwhile. */
+  #again(): 'more' {
+    this.#db.pragma('secure_delete = FAST');
+    const remove = 'DELETE FROM wiping WHERE id = (SELECT max(id) FROM wiping) RETURNING length(zeros) AS bytes';
+    const gone = this.#db.prepare(remove).get() as { bytes: number } | undefined; // its column
+    this.#db.pragma('secure_delete = ON');
+    if (gone !== undefined) {
+      this.pages = Math.max(0, this.pages - Math.ceil(gone.bytes / this.#pragma('page_size')));
+      this.#writeBack();
+      return 'more';
+    }
     this.pages = 0;
     this.#phase = 'rows';
     this.#table = 0;
@@ -63,23 +88,25 @@ export class Wipe {
     return 'more';
   }
 
-  #rows(): 'more' {
+  #writeBack(): void {
+    this.#db.pragma('wal_checkpoint(PASSIVE)');
+  }
+
+  #rows(): void {
     const table = TABLES[this.#table];
     if (table === undefined) {
       this.#smallTables();
       this.#phase = 'log';
-      return 'more';
+      return;
     }
     const sql = `SELECT rowid, * FROM ${table} WHERE rowid > ? ORDER BY rowid LIMIT ?`;
-    const found = this.#db.prepare(sql).raw().all(this.#after, ROWS_AT_ONCE) as Row[]; // its columns
-    const rows = firstBytes(found);
+    const rows = firstBytes(this.#db.prepare(sql).raw().iterate(this.#after, ROWS_AT_ONCE) as Iterable<Row>); // its columns
     if (rows.length > 0) this.#rewrite(table, rows);
     this.#after = Number(rows.at(-1)?.[0] ?? this.#after);
     if (rows.length === 0) {
       this.#table++;
       this.#after = -1;
     }
-    return 'more';
   }
 
   #rewrite(table: string, rows: readonly Row[]): void {
@@ -128,13 +155,14 @@ export class Wipe {
   }
 }
 
-/** As many of the first rows as are a step's work; one at least. */
-function firstBytes(rows: readonly Row[]): Row[] {
+/** As many of the first rows as are a step's work; one at least, where there is one. What is not taken is not read. */
+function firstBytes(found: Iterable<Row>): Row[] {
+  const rows: Row[] = [];
   let left = STEP_BYTES;
-  const end = rows.findIndex((row) => {
-    const isEnough = left <= 0;
+  for (const row of found) {
+    rows.push(row);
     for (const value of row) if (value instanceof Uint8Array) left -= value.length;
-    return isEnough;
-  });
-  return end === -1 ? [...rows] : rows.slice(0, end);
+    if (left <= 0) break;
+  }
+  return rows;
 }

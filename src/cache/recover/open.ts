@@ -117,8 +117,9 @@ function startAnew<T>(
 function putBack(folder: string, { keptAs }: SetAside): void {
   for (const suffix of ['', '-wal', '-shm']) {
     const [from, to] = [join(folder, `${keptAs}${suffix}`), join(folder, `${DATABASE_FILE}${suffix}`)];
-    rmSync(to, { force: true });
+    // In one step where there is one to put back: a crash in between must not leave neither.
     if (existsSync(from)) renameSync(from, to);
+    else rmSync(to, { force: true });
   }
 }
 
