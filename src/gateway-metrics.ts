@@ -33,9 +33,6 @@ function publishPipeline(metrics: Metrics, { pipeline, registry }: Measured): vo
   metrics.collect('gauge', 'alarms_active', 'Alarms raised and not cleared', [], () =>
     one(pipeline.activeAlarms().length),
   );
-  metrics.collect('counter', 'rejected', 'Inputs that became no reading, by reason', ['reason'], () =>
-    [...pipeline.rejections()].map(([reason, count]): [Labels, number] => [{ reason }, count]),
-  );
 }
 
 function publishCache(metrics: Metrics, { cache, stats }: Measured): void {
@@ -57,11 +54,32 @@ function publishCache(metrics: Metrics, { cache, stats }: Measured): void {
         ),
       ),
   );
+  metrics.collect('counter', 'rejected', 'Readings rejected, by source and reason', ['source', 'reason'], () =>
+    Object.entries(stats()?.ledger.rejections ?? {}).flatMap(([source, reasons]) =>
+      Object.entries(reasons).map(([reason, count]): [Labels, number] => [{ source, reason }, count]),
+    ),
+  );
+  const dropped = ['target', 'source', 'reason'];
+  metrics.collect('gauge', 'dropped_readings', 'Accepted readings given up for want of room, by reason', dropped, () =>
+    Object.entries(stats()?.ledger.drops ?? {}).flatMap(([target, sources]) =>
+      Object.entries(sources).flatMap(([source, reasons]) =>
+        Object.entries(reasons).map(([reason, count]): [Labels, number] => [{ target, source, reason }, count]),
+      ),
+    ),
+  );
   metrics.collect('gauge', 'uncommitted_bytes', 'Readings in memory, not on disk yet', [], () =>
     one(cache.uncommittedBytes()),
   );
   metrics.collect('gauge', 'cache_bytes', 'Size of the cache on disk', [], () => one(stats()?.bytesUsed));
   metrics.collect('gauge', 'cache_bytes_max', 'What the cache may grow to', [], () => one(stats()?.bytesMax));
+  metrics.collect('gauge', 'cache_log_bytes', 'Size of the log beside the cache', [], () => one(stats()?.walBytes));
+  metrics.collect(
+    'gauge',
+    'cache_log_pinned',
+    '1 while a process that reads the cache keeps its log from shrinking',
+    [],
+    () => one(stats() === undefined ? undefined : Number(stats()?.walPinned)),
+  );
   metrics.collect('counter', 'cache_commits', 'Groups committed', [], () => one(stats()?.commits));
   metrics.collect('gauge', 'ladder_level', 'Step of the degradation ladder, 0 to 5', [], () =>
     one(stats()?.ladder.level),

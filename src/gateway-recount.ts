@@ -2,7 +2,7 @@
  * Looks now and then whether the ledger still adds up: at the start, every night with all blocks, and hourly while it does
  * not. A difference that nobody can explain is an alarm; it clears when the account adds up again.
  */
-import { type RecountReport, recountCache } from './cache/index.ts';
+import { differenceLine, type RecountReport, recountCache } from './cache/index.ts';
 import type { CacheConfig } from './config/cache.ts';
 import { asError, describe } from './errors.ts';
 import type { Pipeline } from './pipeline/index.ts';
@@ -68,9 +68,7 @@ export function startRecount({ config, pipeline, clock, logger }: Recounted): { 
 
 /** Undefined when it adds up. */
 export function differenceText({ differences, wrong }: RecountReport): string | undefined {
-  const shown = differences
-    .slice(0, SHOWN_MAX)
-    .map(({ source, target, ledger, blocks }) => `${source} to ${target}: ${ledger} expected pending, ${blocks} found`);
+  const shown = differences.slice(0, SHOWN_MAX).map(differenceLine);
   const more = differences.length > SHOWN_MAX ? [`${differences.length - SHOWN_MAX} more`] : [];
   const blocks = wrong.length === 0 ? [] : [`${wrong.length} blocks do not hold what the directory says`];
   const facts = [...shown, ...more, ...blocks];

@@ -6,6 +6,7 @@ import type { ForgetDone } from './cache/index.ts';
 import type { Config } from './config/load.ts';
 import { watchKey } from './gateway-key.ts';
 import { followLadder } from './gateway-ladder.ts';
+import { watchLog } from './gateway-log-pinned.ts';
 import { keepHot, openDesks, warmWindows } from './gateway-panels.ts';
 import { type OpenCache, tellStorage, whileReadOnly } from './gateway-read-only.ts';
 import { startRecount } from './gateway-recount.ts';
@@ -151,6 +152,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     ladder.sourcesKnown();
     for (const state of sources()) hmi.source(state.source, state);
     await warmWindows(config, cache, registry, hmi);
+    started('the look at the log', watchLog({ path: config.cache.path, pipeline, clock }));
     started('the recount', startRecount({ config, pipeline, clock, logger }));
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };

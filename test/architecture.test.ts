@@ -26,6 +26,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   plant: BASE,
   gateway: [
     'gateway-ladder',
+    'gateway-log-pinned',
     'gateway-panels',
     'gateway-recount',
     'gateway-read-only',
@@ -36,6 +37,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     ...BASE,
   ],
   'gateway-ladder': [...STAGES, ...BASE],
+  'gateway-log-pinned': [...STAGES, ...BASE],
   'gateway-panels': [...STAGES, ...BASE],
   'gateway-read-only': ['gateway-stop', ...STAGES, ...BASE],
   'gateway-recount': [...STAGES, ...BASE],

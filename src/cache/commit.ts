@@ -18,15 +18,15 @@ import { addTo } from './counts.ts';
 import type { Journal, NewBlock, Stamp } from './journal.ts';
 import { pack } from './packing.ts';
 import { Stage } from './stage.ts';
-import type { BlockStore, SourceCounts, TagRow } from './store.ts';
+import type { SourceCounts, TagRow } from './store.ts';
 import type { Append } from './types.ts';
-import { addAll, type NewWindows, type WindowBook } from './windows/book.ts';
+import type { NewWindows, WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 
-/** At most this of a rejected original is kept. */
-const ORIGINAL_BYTES_MAX = 64 * 1024;
 /** Wall minus monotonic time moves by less than this while the clock is only slewed: then chunks may share a stamp. */
 const STEP_MS = 1000;
+/** As the pipeline has it, which lets none pass. Nobody can say whose they were: they are received and rejected by `unknown`. */
+export const UNKNOWN_TAG = 'unknown_tag';
 
 export interface Taken {
   readonly append: Append;
@@ -48,8 +48,8 @@ export interface PreparedCommit {
   readonly appends: readonly Append[];
   /** Source → readings. */
   readonly accepted: ReadonlyMap<number, number>;
-  /** Source → rows that no block can hold. */
-  readonly refused: ReadonlyMap<number, number>;
+  /** Reason → source → rows that no block can hold. */
+  readonly refused: ReadonlyMap<string, ReadonlyMap<number, number>>;
   readonly readings: number;
 }
 
@@ -62,7 +62,7 @@ export class CommitMaker {
   #newTags: TagRow[] = [];
   #readings: NewBlock[] = [];
   #accepted = new Map<number, number>();
-  #refused = new Map<number, number>();
+  #refused = new Map<string, Map<number, number>>();
 
   constructor(tags: TagBook, journal: Journal, windows: WindowBook) {
     this.#tags = tags;
@@ -127,7 +127,7 @@ export class CommitMaker {
     const known = this.#numberTags(chunk);
     if (known.length === 0) return;
     const { numbers, kindOf } = this.#tags;
-    const refuse = (number: number) => addTo(this.#refused, this.#tags.sourceOf(number), 1);
+    const refuse = (number: number) => this.#refuse('malformed', this.#tags.sourceOf(number), 1);
     const mixed = this.#tags.hasLow;
     const classes: readonly (3 | 4)[] = mixed ? [CLASS.normal, CLASS.low] : [CLASS.normal];
     for (const classNumber of classes) {
@@ -158,7 +158,7 @@ export class CommitMaker {
   #withoutUnknown({ length, tag, timeMs, value, quality, texts }: NonNullable<Append['chunk']>) {
     const { numbers } = this.#tags;
     const rows = Array.from({ length }, (_, row) => row).filter((row) => (numbers[tag[row] ?? -1] ?? -1) >= 0);
-    addTo(this.#refused, this.#source('unknown'), length - rows.length);
+    this.#refuse(UNKNOWN_TAG, this.#source('unknown'), length - rows.length);
     const kept = new Float64Array(rows.length);
     rows.forEach((row, at) => {
       kept.set(value.subarray(row, row + 1), at); // moves bytes
@@ -194,6 +194,12 @@ export class CommitMaker {
     this.#readings.push({ row: this.#journal.number(classNumber, content, bytes.length, stamp), bytes });
   }
 
+  #refuse(reason: string, source: number, rows: number): void {
+    const counts = this.#refused.get(reason) ?? new Map<number, number>();
+    addTo(counts, source, rows);
+    this.#refused.set(reason, counts);
+  }
+
   #source(name: string): number {
     return this.#tags.source(name, (id, added) => this.#sources.push({ id, name: added }));
   }
@@ -220,59 +226,4 @@ function sum(numbers: Iterable<number>): number {
   let total = 0;
   for (const number of numbers) total += number;
   return total;
-}
-
-/** Inside a transaction. Fronts are written in order. */
-export function writeFront(store: BlockStore, commit: PreparedCommit, tags: TagBook, journal: Journal): void {
-  if (commit.opensRun) journal.writeRun();
-  for (const { id, name } of commit.sources) store.addSource(id, name);
-  for (const tag of commit.tags) store.addTag(tag);
-  for (const { row, bytes } of commit.front) store.addBlock(row, bytes);
-  for (const { counts, alarms } of commit.appends) {
-    for (const { source, rejected, duplicate, thinned } of counts ?? []) {
-      const id = tags.source(source, () => {});
-      // Of what was received, the part that was not accepted: this much adds up by itself.
-      const received = rejected + duplicate + thinned;
-      for (const [reason, by] of Object.entries({ received, rejected, duplicate, thinned }))
-        store.count('', id, reason, by);
-    }
-    for (const alarm of alarms ?? [])
-      store.putAlarm(alarm.id, alarm.state === 'cleared' ? undefined : JSON.stringify(alarm));
-  }
-}
-
-/** Whether nothing is left to be written after the front. */
-export function isOnlyFront({ blocks, windows, windowBlocks, refused, appends }: PreparedCommit): boolean {
-  if (blocks.length + windows.length + windowBlocks.length > 0 || refused.size > 0) return false;
-  return appends.every(
-    ({ counts, deadLetters, receipts }) =>
-      deadLetters === undefined &&
-      receipts === undefined &&
-      (counts ?? []).every((each) => each.received === each.rejected + each.duplicate + each.thinned),
-  );
-}
-
-/** Inside a transaction, with the front or after it, in order. */
-export function writeReadings(store: BlockStore, commit: PreparedCommit, tags: TagBook): void {
-  for (const { row, bytes } of commit.blocks) store.addBlock(row, bytes);
-  addAll(store, commit.windowBlocks);
-  for (const [source, rows] of commit.accepted) store.count('', source, 'accepted', rows);
-  for (const [source, rows] of commit.refused) store.count('', source, 'rejected', rows);
-  for (const append of commit.appends) writeAppend(store, append, tags);
-}
-
-function writeAppend(store: BlockStore, { counts, deadLetters, receipts }: Append, tags: TagBook): void {
-  for (const { source, received, rejected, duplicate, thinned } of counts ?? [])
-    store.count(
-      '',
-      tags.source(source, () => {}),
-      'received',
-      received - rejected - duplicate - thinned,
-    );
-  for (const letter of deadLetters ?? []) {
-    store.addDeadLetter({ ...letter, original: letter.original.subarray(0, ORIGINAL_BYTES_MAX) });
-  }
-  for (const source of receipts?.clear ?? []) store.removeReceipts(source);
-  for (const { source, packetIds } of receipts?.release ?? []) store.removeReceipts(source, packetIds);
-  for (const receipt of receipts?.add ?? []) store.addReceipt(receipt);
 }

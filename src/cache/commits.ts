@@ -8,11 +8,12 @@ import { CLASS_NUMBERS } from '../wire/classes.ts';
 import type { RunBook, TagBook } from './books.ts';
 import { checkpointBlock, lastPlace, saveWindows } from './checkpoint.ts';
 import { ClockRows } from './clock-rows.ts';
-import { CommitMaker, isOnlyFront, type PreparedCommit, type Taken, writeFront, writeReadings } from './commit.ts';
+import { CommitMaker, type PreparedCommit, type Taken } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
 import { AlarmQuota } from './ladder/alarm-quota.ts';
 import { costOf } from './ladder/pressure.ts';
 import type { Room } from './ladder/room.ts';
+import { RejectionReasons } from './ledger-reasons.ts';
 import { rawRemoved } from './raw-removed.ts';
 import type { Retention } from './retention.ts';
 import { HOT, HOT_AFTER, type HotMark } from './state.ts';
@@ -21,6 +22,7 @@ import type { Append } from './types.ts';
 import type { Wear } from './wear.ts';
 import type { WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
+import { isOnlyFront, writeFront, writeReadings } from './write-commit.ts';
 
 export interface CommitOptions {
   /** `monoMs` counts from the boot, so that it can be compared across restarts. */
@@ -71,12 +73,14 @@ export class Commits {
   #checkpointMs: number;
   #checkpointReadings = 0;
   readonly #clockRows: ClockRows;
+  readonly #reasons: RejectionReasons;
 
   constructor(parts: Parts, options: CommitOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#maker = new CommitMaker(parts.tags, parts.journal, parts.windows);
     this.#clockRows = new ClockRows(options.boot);
+    this.#reasons = new RejectionReasons(parts.store);
     this.#checkpointMs = options.clock.monoMs();
   }
 
@@ -176,7 +180,7 @@ export class Commits {
     if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin(now.monoMs) : 0) && bytes > 0) return false;
     const before = this.#hot === undefined ? undefined : this.#hotMark();
     this.#parts.store.transaction(() => {
-      if (!waiting.isFrontWritten) writeFront(this.#parts.store, commit, this.#parts.tags, this.#parts.journal);
+      if (!waiting.isFrontWritten) this.#writeFront(commit);
       writeReadings(this.#parts.store, commit, this.#parts.tags);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
       if (this.#hot !== undefined && before !== undefined) this.#writeHot(this.#hot, before);
@@ -210,13 +214,19 @@ export class Commits {
     return { block: lastPlace(store), run: runs.current.seq, last };
   }
 
+  /** Inside a transaction. */
+  #writeFront(commit: PreparedCommit): void {
+    const { store, tags, journal } = this.#parts;
+    writeFront(store, commit, { tags, journal, reasons: this.#reasons });
+  }
+
   /** @returns whether all of them are on disk. */
   #writeFronts(): boolean {
-    const { store, tags, journal } = this.#parts;
+    const { store } = this.#parts;
     try {
       for (const waiting of this.#prepared) {
         if (waiting.isFrontWritten) continue;
-        store.transaction(() => writeFront(store, waiting.commit, tags, journal));
+        store.transaction(() => this.#writeFront(waiting.commit));
         waiting.isFrontWritten = true;
       }
       // For hours of a full disk nothing may pile up but readings.

@@ -12,6 +12,7 @@ import type { RunBook } from './books.ts';
 import { shareOut } from './counts.ts';
 import type { Gap, Gaps } from './gaps.ts';
 import type { Stamp } from './journal.ts';
+import { takeFromReasons } from './ledger-reasons.ts';
 import type { Marks } from './marks.ts';
 import { type BlockStore, numbersOf, type SourceCounts, type TargetRow } from './store.ts';
 import type { HelloAnswer, HelloOutcome, HelloQuestion } from './types.ts';
@@ -133,6 +134,7 @@ export class Hello {
     const counts: SourceCounts = mine.map(({ source, count: readings }) => [source, readings]);
     for (const [source, readings] of shareOut(counts, rows)[0]) {
       this.#store.count(target.name, source, from, -readings);
+      if (from === 'dropped') takeFromReasons(this.#store, target.name, source, readings);
       this.#store.count(target.name, source, to, readings);
     }
   }

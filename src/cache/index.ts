@@ -7,13 +7,25 @@ export type { ForgetDone } from './forget/forgetting.ts';
 export { postForget } from './forget/spool.ts';
 export { HistoryReader } from './history-client.ts';
 export { HotTable, type HotValue } from './hot.ts';
+export { differenceLine } from './ledger-rules.ts';
 export { type CacheHolder, cacheHolder } from './lock.ts';
+export { logReaders, readersText } from './log-readers.ts';
 export { type CacheOptions, openCache } from './open-cache.ts';
-export type { PendingView, ReadingView, RunView, Series, TailPlace, VerifyReport, WindowView } from './reader.ts';
+export type {
+  DamagedBlock,
+  PendingView,
+  ReadingView,
+  RunView,
+  Series,
+  TailPlace,
+  VerifyReport,
+  WindowView,
+} from './reader.ts';
 export { type CacheReader, readCache } from './reader.ts';
 export type { LedgerDifference, RecountReport } from './recount.ts';
 export { recountCache } from './recount-client.ts';
 export { StandIn } from './standing-in.ts';
+export { type StorageView, storageView } from './storage-view.ts';
 export type * from './types.ts';
 export { WRITE_OFF_REASONS } from './types.ts';
 export type { WearStats } from './wear.ts';

@@ -1,11 +1,20 @@
 /** The beginning of the account: of an empty cache, or anew after the one that was there proved damaged. */
 import { holdsReadings } from '../wire/classes.ts';
 import { addTo } from './counts.ts';
+import { numbersGiven } from './ledger-rules.ts';
 import { noteDamage } from './recover/notes.ts';
 import { allBlocks, type BlockStore } from './store.ts';
 
 /** When the account began, ms since the epoch. */
 const SINCE = 'ledger since';
+/** Numbers that readings had been given by then, but for those of the readings that were there: see `ledger-rules.ts`. */
+export const NUMBERED_BEFORE = 'ledger numbered before';
+
+/** Readings that were given a number since the account began. */
+export function readingsNumbered(store: Pick<BlockStore, 'meta' | 'runs' | 'lastNumbers'>): number {
+  const given = numbersGiven(store.runs(), (run) => store.lastNumbers(run));
+  return given - Number(store.meta(NUMBERED_BEFORE) ?? 0);
+}
 
 export function ledgerSince(store: Pick<BlockStore, 'meta'>): number {
   return Number(store.meta(SINCE));
@@ -25,8 +34,12 @@ export function beginLedger(store: BlockStore, wallMs: number): void {
   for (const [reason, counts] of [
     ['received', kept.all],
     ['accepted', kept.all],
+    ['committed', kept.all],
   ] as const)
     for (const [source, rows] of counts) store.count('', source, reason, rows);
+  const readings = [...kept.all.values()].reduce((sum, rows) => sum + rows, 0);
+  const given = numbersGiven(store.runs(), (run) => store.lastNumbers(run));
+  store.setMeta(NUMBERED_BEFORE, String(given - readings));
   for (const [target, counts] of kept.delivered)
     for (const [source, rows] of counts) store.count(target, source, 'delivered', rows);
 }

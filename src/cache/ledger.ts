@@ -1,9 +1,10 @@
 /** The account of every reading that ever entered, put together from its rows. */
 import { CLASSES } from '../wire/classes.ts';
+import { type Divided, whyOf } from './ledger-reasons.ts';
 import type { LedgerRow, PendingSum } from './store.ts';
 import { type Backlog, type Ledger, type SourceLedger, type TargetLedger, WRITE_OFF_REASONS } from './types.ts';
 
-const NO_READINGS: SourceLedger = { received: 0, rejected: 0, duplicate: 0, thinned: 0, accepted: 0 };
+const NO_READINGS: SourceLedger = { received: 0, rejected: 0, duplicate: 0, thinned: 0, accepted: 0, committed: 0 };
 
 /** @param targets names of those that exist now; accounts of removed ones stay readable. */
 export function ledgerOf(
@@ -17,7 +18,7 @@ export function ledgerOf(
   const byTarget = new Map<string, Record<string, TargetLedger>>();
   const nameOf = (source: number) => sources.get(source) ?? `source ${source}`;
   for (const { target, source, reason, count } of rows) {
-    if (target !== '') continue;
+    if (target !== '' || !(reason in NO_READINGS)) continue;
     const name = nameOf(source);
     bySource.set(name, { ...(bySource.get(name) ?? NO_READINGS), [reason]: count });
   }
@@ -30,7 +31,26 @@ export function ledgerOf(
     });
     byTarget.set(target, Object.fromEntries(accounts));
   }
-  return { sinceMs, sources: Object.fromEntries(bySource), targets: Object.fromEntries(byTarget) };
+  const drops = [...byTarget.keys()].map((target) => [target, byReason(rows, target, 'dropped', nameOf)] as const);
+  return {
+    sinceMs,
+    sources: Object.fromEntries(bySource),
+    targets: Object.fromEntries(byTarget),
+    rejections: byReason(rows, '', 'rejected', nameOf),
+    drops: Object.fromEntries(drops),
+  };
+}
+
+/** Source → reason → readings. */
+function byReason(rows: readonly LedgerRow[], target: string, sum: Divided, nameOf: (source: number) => string) {
+  const found = new Map<string, Map<string, number>>();
+  for (const row of rows) {
+    const why = row.target === target ? whyOf(sum, row) : undefined;
+    if (why === undefined || row.count === 0) continue;
+    const mine = found.get(nameOf(row.source)) ?? new Map<string, number>();
+    found.set(nameOf(row.source), mine.set(why, row.count));
+  }
+  return Object.fromEntries([...found].map(([source, reasons]) => [source, Object.fromEntries(reasons)]));
 }
 
 function targetLedger(accepted: number, count: (reason: string) => number): TargetLedger {

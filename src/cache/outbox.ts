@@ -3,6 +3,7 @@
  * message costs about ten microseconds whatever it holds. Order is kept.
  */
 import type { Chunk } from '../reading.ts';
+import { summed } from './counts.ts';
 import type { Append, CommitCounts } from './types.ts';
 
 /** Below this many rows copying is cheaper than four more buffers in the message. */
@@ -51,6 +52,7 @@ export class Outbox {
       rejected: added.rejected + (known?.rejected ?? 0),
       duplicate: added.duplicate + (known?.duplicate ?? 0),
       thinned: added.thinned + (known?.thinned ?? 0),
+      reasons: summed(known?.reasons, added.reasons),
     });
   }
 

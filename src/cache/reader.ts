@@ -23,7 +23,7 @@ import { savedWear, WEAR, type WearStats } from './wear.ts';
 import type { WindowView } from './windows/read.ts';
 import { endedWindows, type Series, type SeriesQuestion, seriesOf, writtenWindows } from './windows/series.ts';
 
-export type { VerifyReport } from './verify.ts';
+export type { DamagedBlock, VerifyReport } from './verify.ts';
 export type { WindowView } from './windows/read.ts';
 export type { Series } from './windows/series.ts';
 

@@ -4,25 +4,18 @@
  * is held for long keeps the WAL from being cut. `sluice ledger --verify` (`verify.ts`) does both at once, from the blocks.
  */
 import type { Database } from 'better-sqlite3';
-import { holdsReadings } from '../wire/classes.ts';
+import { CLASS_NUMBERS, holdsReadings } from '../wire/classes.ts';
 import { addTo } from './counts.ts';
-import { ledgerOf } from './ledger.ts';
-import { all, ledgerRows, readColumns } from './query.ts';
+import { NUMBERED_BEFORE } from './ledger-anew.ts';
+import { type LedgerDifference, ledgerDifferences, numbersGiven } from './ledger-rules.ts';
+import { all, ledgerRows, metaOf, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import type { BlockRow } from './store.ts';
 
+export type { LedgerDifference } from './ledger-rules.ts';
+
 /** About 20 ms of reading. */
 const PAGE = 64;
-
-/** Where the ledger says something else than the blocks. */
-export interface LedgerDifference {
-  readonly target: string;
-  readonly source: string;
-  /** Pending readings by the ledger: expected. */
-  readonly ledger: number;
-  /** Pending readings by the blocks: found. */
-  readonly blocks: number;
-}
 
 export interface RecountReport {
   readonly differences: readonly LedgerDifference[];
@@ -34,15 +27,23 @@ export interface RecountReport {
 
 /** @param pending `target\nsource id` → readings. Within the transaction in which they were counted. */
 export function differencesOf(db: Database, pending: ReadonlyMap<string, number>): LedgerDifference[] {
-  const ledger = ledgerOf(...ledgerRows(db));
-  const sources = all<{ id: number; name: string }>(db, 'SELECT id, name FROM sources');
-  return targetsOf(db).flatMap(({ name: target }) =>
-    sources.flatMap(({ id, name: source }) => {
-      const expected = ledger.targets[target]?.[source]?.pending ?? 0;
-      const found = pending.get(`${target}\n${id}`) ?? 0;
-      return expected === found ? [] : [{ target, source, ledger: expected, blocks: found }];
-    }),
+  const [rows, sources, targets] = ledgerRows(db);
+  const runs = all<{ seq: number; last: string }>(db, 'SELECT seq, last FROM runs ORDER BY seq').map(
+    ({ seq, last }) => ({ seq, last: JSON.parse(last) as number[] }), // written by us
   );
+  const given = numbersGiven(runs, (run) => lastNumbers(db, run));
+  const numbered = given - Number(metaOf(db, NUMBERED_BEFORE) ?? 0);
+  return ledgerDifferences({ rows, sources, targets, pending, numbered });
+}
+
+/** By class; of those that hold readings. Numbers ascend with ids within a run and class. */
+function lastNumbers(db: Database, run: number): number[] {
+  const last: number[] = [];
+  for (const classNumber of CLASS_NUMBERS.filter(holdsReadings)) {
+    const sql = 'SELECT n0 + rows - 1 AS n FROM journal WHERE run = ? AND class = ? ORDER BY id DESC LIMIT 1';
+    last[classNumber] = all<{ n: number }>(db, sql, run, classNumber)[0]?.n ?? 0;
+  }
+  return last;
 }
 
 export function targetsOf(db: Database): { readonly bit: number; readonly name: string }[] {

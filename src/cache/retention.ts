@@ -6,6 +6,7 @@ import type { RunBook, TargetBook } from './books.ts';
 import type { Stamp } from './journal.ts';
 import { ageMs } from './ladder/age.ts';
 import type { Room } from './ladder/room.ts';
+import { countDropped, type DropReason } from './ledger-reasons.ts';
 import { noteRemoved } from './raw-removed.ts';
 import { type BlockRow, type BlockStore, lastNumber, numbersOf, type RunRow } from './store.ts';
 import { explainLater, gapsOf } from './untold.ts';
@@ -130,7 +131,7 @@ export class Retention {
       if (excess <= 0) excess = this.#excess(wanted);
       if (excess <= 0) break;
     }
-    this.#explain(gone);
+    this.#explain(gone, 'bytes');
     return true;
   }
 
@@ -150,7 +151,7 @@ export class Retention {
     const young = page.findIndex((row) => !isOld(row));
     const gone = young === -1 ? page : page.slice(0, young);
     for (const row of gone) this.#remove(row);
-    this.#explain(gone);
+    this.#explain(gone, 'age');
     const windows = now.synced ? this.#removeOldWindows(now.wallMs) : 0;
     const more = (gone.length > 0 && gone.length === page.length) || windows > 0;
     if (!more) this.#agesCheckedMs = now.monoMs;
@@ -174,13 +175,12 @@ export class Retention {
   }
 
   /** Targets that are not required take what is still there, and count what they missed. They are told of it later. */
-  #explain(gone: readonly BlockRow[]): void {
+  #explain(gone: readonly BlockRow[], why: DropReason): void {
     for (const { bit, name } of this.#targets.active()) {
       const missed = gone.filter(({ pending }) => (pending & (1 << bit)) !== 0);
       const gaps = gapsOf(missed.map((row) => ({ row, ranges: numbersOf(row) })));
       explainLater(this.#store, name, 'dropped', gaps);
-      for (const { counts } of missed)
-        for (const [source, rows] of counts) this.#store.count(name, source, 'dropped', rows);
+      for (const { counts } of missed) countDropped(this.#store, name, counts, why);
     }
   }
 

@@ -8,6 +8,7 @@
 import type { CacheConfig } from '../config/cache.ts';
 import { SluiceError } from '../errors.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
+import { summed } from './counts.ts';
 import { isReadOnly, readOnly } from './folder.ts';
 import type { AlarmRow, Append, CacheClient, CacheStats, CommitCounts } from './types.ts';
 import { withResolvers } from './uncommitted.ts';
@@ -19,6 +20,10 @@ const ALARMS_MAX = 10_000;
 const RUN_BYTES = 16;
 
 const COUNTS = ['received', 'rejected', 'duplicate', 'thinned'] as const;
+
+function nothingOf(source: string): CommitCounts {
+  return { source, received: 0, rejected: 0, duplicate: 0, thinned: 0 };
+}
 
 export class StandIn implements CacheClient {
   readonly run = new Uint8Array(RUN_BYTES);
@@ -64,8 +69,8 @@ export class StandIn implements CacheClient {
   registerTag(): void {}
   append({ counts, alarms }: Append): void {
     for (const each of counts ?? []) {
-      const before = this.#counts.get(each.source) ?? { received: 0, rejected: 0, duplicate: 0, thinned: 0 };
-      const sum = { ...each };
+      const before = this.#counts.get(each.source) ?? nothingOf(each.source);
+      const sum = { ...each, reasons: summed(before.reasons, each.reasons) };
       for (const name of COUNTS) Object.assign(sum, { [name]: before[name] + each[name] });
       this.#counts.set(each.source, sum);
     }
@@ -121,13 +126,17 @@ export class StandIn implements CacheClient {
     const sources = Object.fromEntries(
       [...this.#counts].map(([source, { received, rejected, duplicate, thinned }]) => [
         source,
-        { received, rejected, duplicate, thinned, accepted: 0 },
+        { received, rejected, duplicate, thinned, accepted: 0, committed: 0 },
       ]),
     );
+    const reasons = [...this.#counts].flatMap(([source, { reasons: why }]) =>
+      why === undefined ? [] : [[source, Object.fromEntries(why)] as const],
+    );
+    const rejections = Object.fromEntries(reasons);
     return {
       ladder: { level: 0, cause: 'disk', disk: 0, memory: 0, age: 0 },
       run: '',
-      ledger: { sinceMs: this.#clock.wallMs(), sources, targets: {} },
+      ledger: { sinceMs: this.#clock.wallMs(), sources, targets: {}, rejections, drops: {} },
       ...{ commits: 0, readingsCommitted: 0, commitSeconds: 0, lastCommitMs: undefined },
       ...{ bytesUsed: 0, bytesMax: this.#config.bytesMax, blocks: 0, windowBlocks: 0, tags: 0, deadLetters: 0 },
       ...{ walBytes: 0, walPinned: false, damagedBlocks: 0, damage: [], full: true, readOnly: true },

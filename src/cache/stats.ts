@@ -4,13 +4,16 @@ import type { DamageNote } from './recover/notes.ts';
 import type { WearStats } from './wear.ts';
 import type { WriteBudgetStats } from './write-budget.ts';
 
-/** Readings of one source. `received = rejected + duplicate + thinned + accepted`. */
+/** Readings of one source. `received = rejected + duplicate + thinned + accepted`, and `accepted = committed`. */
 export interface SourceLedger {
   readonly received: number;
   readonly rejected: number;
   readonly duplicate: number;
   readonly thinned: number;
+  /** Told by what came in: it got a number, in the transaction that counts it. */
   readonly accepted: number;
+  /** Told by what was written: readings of the blocks that are durable, or were before they were removed. */
+  readonly committed: number;
 }
 
 export const WRITE_OFF_REASONS = ['aggregated', 'dropped', 'damaged', 'refused', 'forgotten', 'cloud_lost'] as const;
@@ -27,6 +30,10 @@ export interface Ledger {
   readonly sources: Readonly<Record<string, SourceLedger>>;
   /** Target → source → account. */
   readonly targets: Readonly<Record<string, Readonly<Record<string, TargetLedger>>>>;
+  /** Source → reason → readings; what was `rejected`, told apart. */
+  readonly rejections: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** Target → source → reason → readings; what was `dropped`, told apart. */
+  readonly drops: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>;
 }
 
 export interface Backlog {

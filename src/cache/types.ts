@@ -41,6 +41,8 @@ export interface CommitCounts {
   readonly rejected: number;
   readonly duplicate: number;
   readonly thinned: number;
+  /** Why they were rejected; together no more than `rejected`. */
+  readonly reasons?: ReadonlyMap<string, number> | undefined;
 }
 
 export interface DeadLetter {

@@ -63,6 +63,8 @@ export interface WearOptions {
   readonly clock: Pick<Clock, 'monoMs' | 'wallMs'>;
   /** Bytes since the process started; `processWritten`. */
   readonly written: () => number | undefined;
+  /** Of these, what is written once in the life of a cache: it wears the card, and is no rate. */
+  readonly once?: () => number;
   /** Of the card, bytes; undefined takes the assumed one. */
   readonly endurance: number | undefined;
 }
@@ -84,6 +86,7 @@ export class Wear {
   #total: number;
   #sampledMs: number;
   #written = 0;
+  #once = 0;
   #readings = 0;
 
   constructor(store: Pick<Kept, 'meta'>, options: WearOptions) {
@@ -119,7 +122,9 @@ export class Wear {
     const nowMs = this.#options.clock.monoMs();
     const written = this.#options.written() ?? this.#written;
     const hour = this.#hour();
-    hour.bytes += written - this.#written;
+    const once = this.#options.once?.() ?? 0;
+    hour.bytes += written - this.#written - (once - this.#once);
+    this.#once = once;
     hour.readings += readings - this.#readings;
     hour.ms += nowMs - this.#sampledMs;
     this.#total += written - this.#written;

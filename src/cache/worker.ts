@@ -55,7 +55,8 @@ function openCore({ config, targets, keys, device, version, reason }: WorkerOpti
     const place = { folder: config.path, bytesMax, clock: bootClock, makeRoom };
     const { value, notes } = openRecovering(place, (db, found) => {
       const store = new SqliteStore(db, keys, logBytesMax(bytesMax));
-      const wear = new Wear(store, { clock: bootClock, written: processWritten, endurance: config.endurance });
+      const once = () => ladder.ballast.madeBytes;
+      const wear = new Wear(store, { clock: bootClock, written: processWritten, once, endurance: config.endurance });
       const core = new CacheCore(store, {
         ...limits,
         ...ladder,

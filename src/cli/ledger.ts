@@ -1,13 +1,9 @@
-import {
-  type CacheReader,
-  type DeadLetter,
-  type Ledger,
-  type VerifyReport,
-  WRITE_OFF_REASONS,
-} from '../cache/index.ts';
+/** The account of every reading, as it is in the file; and a recount that proves it, or says what is wrong (exit code 1). */
+import { type CacheReader, cacheHolder, type DeadLetter, type Ledger, type VerifyReport } from '../cache/index.ts';
 import { Exit, type ExitCode } from './exit.ts';
+import { printAccount, printReport } from './ledger-report.ts';
 import { type CacheChoice, openLocalCache } from './local-cache.ts';
-import { count, type Output, table, time } from './output.ts';
+import { type Output, table, time } from './output.ts';
 
 const DEAD_LETTERS_SHOWN = 20;
 const ORIGINAL_LETTERS_SHOWN = 60;
@@ -19,13 +15,13 @@ export interface LedgerCommand extends CacheChoice {
 }
 
 export async function ledger(options: LedgerCommand, output: Output): Promise<ExitCode> {
-  const { cache } = openLocalCache(options);
+  const { cache, path } = openLocalCache(options);
   try {
     const account = cache.ledger();
     const report = options.verify === true ? cache.verify() : undefined;
     const letters = options.deadLetters === true ? cache.deadLetters(DEAD_LETTERS_SHOWN) : undefined;
     if (options.json === true) output.json({ ledger: account, verify: report, deadLetters: letters?.map(plainLetter) });
-    else print(account, report, letters, output);
+    else print(account, report, letters, path, output);
     return report === undefined || report.ok ? Exit.fine : Exit.finding;
   } finally {
     cache.close();
@@ -36,45 +32,12 @@ function print(
   account: Ledger,
   report: VerifyReport | undefined,
   letters: readonly DeadLetter[] | undefined,
+  path: string,
   output: Output,
 ): void {
-  output.line(`The ledger since ${time(account.sinceMs)}`);
-  output.line();
-  const intake = Object.entries(account.sources).map(([source, sums]) => [
-    source,
-    ...[sums.received, sums.rejected, sums.duplicate, sums.thinned, sums.accepted].map(count),
-  ]);
-  const right = Array.from({ length: 9 }, (_, at) => (at === 0 ? ('left' as const) : ('right' as const)));
-  output.line(table(['source', 'received', '= rejected', '+ duplicate', '+ thinned', '+ accepted'], intake, right));
-  for (const [target, sources] of Object.entries(account.targets)) {
-    // A column for a reason only where something was written off for it: mostly there is none.
-    const reasons = WRITE_OFF_REASONS.filter((reason) => Object.values(sources).some((sums) => sums[reason] > 0));
-    output.line();
-    const head = [`to ${target}`, 'accepted', '= delivered', '+ pending', ...reasons.map((reason) => `+ ${reason}`)];
-    const rows = Object.entries(sources).map(([source, sums]) => [
-      source,
-      count(account.sources[source]?.accepted ?? 0),
-      count(sums.delivered),
-      count(sums.pending),
-      ...reasons.map((reason) => count(sums[reason])),
-    ]);
-    output.line(table(head, rows, right));
-  }
-  if (report !== undefined) printReport(report, output);
+  printAccount(account, output);
+  if (report !== undefined) printReport(report, path, cacheHolder(path) !== undefined, output);
   if (letters !== undefined) printLetters(letters, output);
-}
-
-function printReport(report: VerifyReport, output: Output): void {
-  output.line();
-  output.line(`Counted again: ${count(report.blocks)} blocks, ${count(report.readings)} readings.`);
-  for (const id of report.damaged) output.line(`  block ${id} does not read back as it was written`);
-  if (report.damagedReadings > 0) output.line(`  ${count(report.damagedReadings)} readings are lost with that`);
-  for (const { target, source, ledger: expected, blocks } of report.differences) {
-    output.line(
-      `  ${source} to ${target}: the ledger says ${count(expected)} pending, the blocks hold ${count(blocks)}`,
-    );
-  }
-  output.line(report.ok ? 'It adds up.' : 'It does NOT add up.');
 }
 
 function printLetters(letters: readonly DeadLetter[], output: Output): void {

@@ -3,6 +3,7 @@ import { drivers } from '../../drivers/index.ts';
 import { type CacheReader, type ReadingView, readAtRestKeyFile, readAtRestKeys, readCache } from '../cache/index.ts';
 import { type Config, loadConfig } from '../config/load.ts';
 import { nearest } from '../config/near.ts';
+import { codeOf, SluiceError } from '../errors.ts';
 import { jsonValue, reasonOf, statusOf } from '../reading.ts';
 
 /** More names than these help nobody. */
@@ -23,7 +24,15 @@ export function openLocalCache(options: CacheChoice): { cache: CacheReader; path
     return { cache: readCache(options.cache, fromFile), path: options.cache, config: undefined };
   const config = loadConfig(options.config, drivers);
   const { path, encryptAtRest } = config.cache;
-  return { cache: readCache(path, fromFile ?? (() => readAtRestKeys(encryptAtRest))), path, config };
+  try {
+    return { cache: readCache(path, fromFile ?? (() => readAtRestKeys(encryptAtRest))), path, config };
+  } catch (cause) {
+    if (codeOf(cause) !== 'cache.missing') throw cause;
+    throw new SluiceError('cache.missing', 'stop', `there is no cache at ${path} yet`, {
+      cause,
+      hint: `A gateway with this configuration makes it when it starts: sluice run -c ${options.config}`,
+    });
+  }
 }
 
 export function shownReading({ tag, timeMs, value, quality }: ReadingView) {

@@ -57,6 +57,36 @@ export function table(
   return [format(head), ...rows.map(format)].join('\n');
 }
 
+/** Of a terminal that nobody made wider. */
+const COLUMNS = 80;
+
+/** A sentence in lines of 80 columns, each with `indent`; a word that is longer stands alone. @param mark before the first. */
+export function fold(text: string, indent = '', mark = ''): string {
+  const lines: string[] = [];
+  const margin = indent + ' '.repeat(displayWidth(mark));
+  let line = indent + mark;
+  let isEmpty = true;
+  for (const word of text.split(' ')) {
+    if (!isEmpty && displayWidth(line) + 1 + displayWidth(word) > COLUMNS) {
+      lines.push(line);
+      line = margin;
+      isEmpty = true;
+    }
+    line += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+  }
+  return [...lines, line].join('\n');
+}
+
+const LABEL_COLUMNS = 11;
+/** Under the text of a labelled line. */
+export const MARGIN = ' '.repeat(LABEL_COLUMNS);
+
+/** `disk       1.0 MB of 1.0 GB`, further lines below the text. */
+export function labelled(label: string, text: string): string {
+  return label.padEnd(LABEL_COLUMNS) + fold(text, MARGIN).slice(LABEL_COLUMNS);
+}
+
 /** Terminal columns: combining marks take none. */
 function displayWidth(text: string): number {
   return [...text.normalize('NFC')].length;

@@ -1,33 +1,65 @@
 /** The lines of `sluice status` about the disk: how full, what is done about it, what is written to it. */
-import type { PendingView, WearStats } from '../cache/index.ts';
+import { type PendingView, readersText, type StorageView, type WearStats } from '../cache/index.ts';
 import type { CacheStats, LadderState } from '../cache/types.ts';
 import { ladderAction, ladderCause, ladderRemedy } from '../pipeline/index.ts';
-import { bytes, type Output, span } from './output.ts';
+import { bytes, fold, labelled, MARGIN, type Output, span } from './output.ts';
 
 const YEARS_SHOWN_MAX = 100;
+/** Of running; a shorter time says little about a day, and nothing about years. */
+const MEASURED_MS_MIN = 3_600_000;
 
-export function printStorage(cache: CacheStats, pending: readonly PendingView[], nowMs: number, output: Output): void {
-  output.line(`disk       ${bytes(cache.bytesUsed)} of ${bytes(cache.bytesMax)}${cache.full ? ', FULL' : ''}`);
+/** What the files take, and who keeps the log of them from shrinking. */
+export interface DiskView extends StorageView {
+  readonly logReaders: readonly { readonly pid: number; readonly name: string | undefined }[];
+}
+
+export function printStorage(
+  cache: CacheStats,
+  pending: readonly PendingView[],
+  nowMs: number,
+  output: Output,
+  disk?: DiskView,
+): void {
+  const free = disk === undefined ? '' : `, ${bytes(disk.freeBytes)} free on the disk`;
+  const full = cache.full ? ', FULL' : '';
+  output.line(labelled('disk', `${bytes(cache.bytesUsed)} of ${bytes(cache.bytesMax)}${full}${free}`));
+  if (disk !== undefined) printLog(disk, output);
   const { ladder, writeBudget } = cache;
   const oldestMs = Math.min(...pending.map((each) => each.oldestMs));
   const oldest = Number.isFinite(oldestMs) ? `, the oldest ${span(Math.max(0, nowMs - oldestMs))}` : '';
   const share = `${Math.round(ladder.disk * 100)} % of ${bytes(cache.bytesMax)} waits for the cloud${oldest}`;
-  output.line(`storage    level ${ladder.level} of 5: ${share}`);
+  output.line(labelled('storage', `level ${ladder.level} of 5: ${share}`));
   if (ladder.level > 0) {
-    if (ladder.cause !== 'disk') output.line(`           ${ladderCause(ladder)}`);
-    output.line(`           what is done: ${ladderAction(ladder.level)}`);
-    output.line(`           → ${ladderRemedy(ladder)}`);
+    if (ladder.cause !== 'disk') output.line(fold(ladderCause(ladder), MARGIN));
+    output.line(fold(`what is done: ${ladderAction(ladder.level)}`, MARGIN));
+    output.line(fold(ladderRemedy(ladder), MARGIN, '→ '));
   }
   if (writeBudget?.isStretched === true) {
     const budget = bytes(writeBudget.bytesADay);
-    output.line(`           today's write budget of ${budget} is used up: hurried commits are 250 ms apart`);
+    output.line(fold(`today's write budget of ${budget} is used up: hurried commits are 250 ms apart`, MARGIN));
   }
 }
 
-/** Of a gateway that does not tell how it is now. */
+/** Of a gateway that does not tell how it is now: what its files tell. */
+export function printDisk(disk: DiskView, bytesMax: number | undefined, output: Output): void {
+  const most = bytesMax === undefined ? '' : ` of ${bytes(bytesMax)}`;
+  const log = disk.logBytes === 0 ? '' : `, and a log of ${bytes(disk.logBytes)}`;
+  const text = `a file of ${bytes(disk.fileBytes)}${most}${log}; ${bytes(disk.freeBytes)} free on the disk`;
+  output.line(labelled('disk', text));
+  printLog(disk, output);
+}
+
+function printLog({ logPinned, logBytes, logReaders }: DiskView, output: Output): void {
+  if (!logPinned) return;
+  const text = `the log has grown to ${bytes(logBytes)}: ${readersText(logReaders)} reads the cache and does not end`;
+  output.line(fold(text, MARGIN));
+  const which = logReaders.length > 0 ? 'end it' : 'find it by fuser on cache.db-shm, and end it';
+  output.line(fold(`${which}: until then the log takes room from readings`, MARGIN, '→ '));
+}
+
 export function printLadder(ladder: LadderState, output: Output): void {
   if (ladder.level === 0) return;
-  output.line(`storage    level ${ladder.level} of 5 after its last step: ${ladderCause(ladder)}`);
+  output.line(labelled('storage', `level ${ladder.level} of 5 after its last step: ${ladderCause(ladder)}`));
 }
 
 export function printWear(wear: WearStats, output: Output): void {
@@ -41,9 +73,15 @@ export function printWear(wear: WearStats, output: Output): void {
     return;
   }
   const each = perReading === undefined ? '' : `, ${perReading.toFixed(0)} B a reading`;
-  output.line(`wear       ${bytes(perDay)} a day written to disk${each} (by the last ${span(observedMs)})`);
+  const isShort = observedMs < MEASURED_MS_MIN;
+  const by = isShort ? `measured over ${span(observedMs)}` : `by the last ${span(observedMs)}`;
+  output.line(labelled('wear', `${bytes(perDay)} a day written to disk${each} (${by})`));
+  if (isShort) {
+    output.line(`${MARGIN}how long a card lasts at that is said after an hour of running`);
+    return;
+  }
   const card = `a card that bears ${bytes(endurance)}${isAssumed ? ' (assumed: set cache.endurance)' : ''}`;
-  if (years !== undefined) output.line(`           ${card} lasts ${yearsText(years)} at that`);
+  if (years !== undefined) output.line(fold(`${card} lasts ${yearsText(years)} at that`, MARGIN));
 }
 
 function yearsText(years: number): string {

@@ -3,18 +3,29 @@
  * gateway with `http:` also tells how its sources and its uplink are now.
  */
 import { request } from 'undici';
-import { type CacheHolder, type CacheReader, cacheHolder, type PendingView, type WearStats } from '../cache/index.ts';
+import {
+  type CacheHolder,
+  type CacheReader,
+  cacheHolder,
+  type Ledger,
+  logReaders,
+  type PendingView,
+  storageView,
+  type WearStats,
+} from '../cache/index.ts';
 import type { AlarmRow, LadderState } from '../cache/types.ts';
 import type { Config } from '../config/load.ts';
 import type { GatewayStatus } from '../gateway.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import { type CacheChoice, openLocalCache } from './local-cache.ts';
-import { bytes, count, type Output, span, table, time } from './output.ts';
-import { printLadder, printStorage, printWear } from './status-storage.ts';
+import { bytes, count, fold, labelled, type Output, span, table, time } from './output.ts';
+import { type DiskView, printDisk, printLadder, printStorage, printWear } from './status-storage.ts';
 
 /** A gateway that hangs must not hang the one who looks for the reason. */
 const ASK_TIMEOUT_MS = 2000;
+/** Of reasons of rejection; `sluice ledger` has all, by source. */
+const REASONS_SHOWN = 3;
 
 export interface StatusCommand extends CacheChoice {
   readonly json?: boolean;
@@ -26,8 +37,16 @@ interface Report {
   /** Why the running gateway was not asked, or did not answer. */
   readonly silent: string | undefined;
   readonly live: GatewayStatus | undefined;
+  /** Sums over all sources. */
+  readonly received: number;
   readonly accepted: number;
+  readonly committed: number;
   readonly rejected: number;
+  /** Reason → readings. */
+  readonly rejections: Readonly<Record<string, number>>;
+  /** What its files take, whether it answers or not. */
+  readonly disk: DiskView;
+  readonly bytesMax: number | undefined;
   readonly tags: number;
   readonly pending: readonly PendingView[];
   readonly alarms: readonly AlarmRow[];
@@ -43,14 +62,21 @@ export async function status(options: StatusCommand, output: Output): Promise<Ex
   try {
     const holder = cacheHolder(path);
     const { live, silent } = await askGateway(config, holder);
-    const sources = Object.values(cache.ledger().sources);
+    const account = cache.ledger();
+    const sum = (of: 'received' | 'accepted' | 'committed' | 'rejected') =>
+      Object.values(account.sources).reduce((all, each) => all + each[of], 0);
     const report: Report = {
       cache: path,
       holder,
       silent,
       live,
-      accepted: sources.reduce((sum, { accepted }) => sum + accepted, 0),
-      rejected: sources.reduce((sum, { rejected }) => sum + rejected, 0),
+      received: sum('received'),
+      accepted: sum('accepted'),
+      committed: sum('committed'),
+      rejected: sum('rejected'),
+      rejections: rejectionsOf(account),
+      disk: { ...storageView(path), logReaders: logReaders(path, [holder?.pid]) },
+      bytesMax: config?.cache.bytesMax,
       tags: cache.tags().length,
       pending: cache.pending(),
       // On a read-only disk only the gateway knows.
@@ -65,6 +91,14 @@ export async function status(options: StatusCommand, output: Output): Promise<Ex
   } finally {
     cache.close();
   }
+}
+
+/** Of all sources together, most first. */
+function rejectionsOf({ rejections }: Ledger): Record<string, number> {
+  const sums = new Map<string, number>();
+  for (const reasons of Object.values(rejections))
+    for (const [reason, readings] of Object.entries(reasons)) sums.set(reason, (sums.get(reason) ?? 0) + readings);
+  return Object.fromEntries([...sums].sort(([, a], [, b]) => b - a));
 }
 
 function isWell({ holder, live, alarms }: Report): boolean {
@@ -96,7 +130,7 @@ async function askGateway(
     return holder === undefined && live.gateway !== config.gateway.id ? {} : { live };
   } catch {
     if (holder === undefined) return {};
-    return { silent: `runs, but does not answer on ${host}:${listen.port}: it starts, ends or hangs. Its log tells` };
+    return { silent: `does not answer on ${host}:${listen.port}: it starts, ends or hangs. Its log tells` };
   }
 }
 
@@ -104,25 +138,32 @@ function print(report: Report, output: Output): void {
   const { live, holder } = report;
   const nowMs = systemClock.wallMs();
   if (holder === undefined && live === undefined)
-    output.line(`The gateway is NOT RUNNING. What follows is what ${report.cache} holds.`);
+    output.line(fold(`The gateway is NOT RUNNING. What follows is what ${report.cache} holds.`));
   else {
     const name = live === undefined ? 'The gateway' : `Gateway ${live.gateway} (${live.version})`;
     const since = live === undefined ? '' : `, up for ${span(nowMs - live.startedMs)}`;
     output.line(`${name} runs as process ${live?.pid ?? holder?.pid ?? '?'}${since}.`);
-    if (report.silent !== undefined) output.line(`It ${report.silent}.`);
+    if (report.silent !== undefined) output.line(fold(`It ${report.silent}.`));
   }
   const lastRun = report.runs.at(-1);
   if (holder === undefined && live === undefined && lastRun !== undefined && !lastRun.clean) {
     output.line('It did not end in order: up to one commit interval of polled readings may be missing.');
   }
+  if (live === undefined) {
+    const { writtenMs } = report.disk;
+    output.line(
+      `As of ${time(writtenMs)}, when the file was last written (${span(Math.max(0, nowMs - writtenMs))} ago):`,
+    );
+  }
   output.line();
   if (live !== undefined) printSources(live, nowMs, output);
-  output.line(
-    `accepted   ${count(report.accepted)} readings of ${count(report.tags)} tags; ${count(report.rejected)} rejected`,
-  );
+  printCounts(report, output);
   printPending(report, nowMs, output);
-  if (live !== undefined) printStorage(live.cache, report.pending, nowMs, output);
-  else if (report.ladder !== undefined) printLadder(report.ladder, output);
+  if (live !== undefined) printStorage(live.cache, report.pending, nowMs, output, report.disk);
+  else {
+    printDisk(report.disk, report.bytesMax, output);
+    if (report.ladder !== undefined) printLadder(report.ladder, output);
+  }
   if (report.wear !== undefined) printWear(report.wear, output);
   if (live !== undefined) printLive(live, nowMs, output);
   printAlarms(report.alarms, nowMs, output);
@@ -138,6 +179,16 @@ function printSources({ sources }: GatewayStatus, nowMs: number, output: Output)
   ]);
   output.line(table(['source', 'driver', 'state', 'for', 'why'], rows));
   output.line();
+}
+
+function printCounts({ accepted, committed, tags, rejected, rejections }: Report, output: Output): void {
+  const durable = accepted === committed ? ', all committed' : `, but only ${count(committed)} committed`;
+  output.line(`accepted   ${count(accepted)} readings of ${count(tags)} ${tags === 1 ? 'tag' : 'tags'}${durable}`);
+  if (rejected === 0) return;
+  const reasons = Object.entries(rejections);
+  const shown = reasons.slice(0, REASONS_SHOWN).map(([reason, readings]) => `${count(readings)} ${reason}`);
+  const more = reasons.length > REASONS_SHOWN ? [`${reasons.length - REASONS_SHOWN} more reasons`] : [];
+  output.line(labelled('rejected', `${count(rejected)} (${[...shown, ...more].join(', ')})`));
 }
 
 function printPending({ pending, live }: Report, nowMs: number, output: Output): void {

@@ -1,6 +1,6 @@
 /** What the demo asks of its parts over HTTP, as a person with curl could. */
 import { request } from 'undici';
-import type { CacheReader } from '../cache/index.ts';
+import { type CacheReader, differenceLine } from '../cache/index.ts';
 import { SluiceError } from '../errors.ts';
 import type { GatewayStatus } from '../gateway.ts';
 import type { Published } from '../plant/sensor-clients.ts';
@@ -96,10 +96,8 @@ export function sumLedger(ledger: GatewayStatus['cache']['ledger']): Omit<Ledger
 export function ledgerSums(cache: CacheReader): LedgerSums {
   const { damaged, differences } = cache.verify();
   const problems = [
-    ...damaged.map((id) => `block ${id} of the journal is damaged`),
-    ...differences.map(
-      ({ source, ledger, blocks }) => `${source}: the ledger says ${ledger} pending, the blocks hold ${blocks}`,
-    ),
+    ...damaged.map(({ id }) => `block ${id} of the journal is damaged`),
+    ...differences.map(differenceLine),
   ];
   return { ...sumLedger(cache.ledger()), problems };
 }

@@ -9,7 +9,7 @@ import type { AlarmRow, Append, CacheClient, Receipt } from '../cache/types.ts';
 import { codeOf } from '../errors.ts';
 import type { Chunk } from '../reading.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
-import type { Accounts, Outcome } from './accounts.ts';
+import type { Accounts, Outcome, Rejections } from './accounts.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { JoinedChunks } from './joined.ts';
 import type { TagRegistry } from './registry.ts';
@@ -24,7 +24,7 @@ const ROW_BYTES = 21;
 /** From here on repeats are dropped, each time the list has doubled: each alarm is moved twice at most, on the average. */
 const ALARMS_WAITING_MAX = 10_000;
 
-type Counts = Readonly<Partial<Record<Outcome, number>>>;
+type Counts = Readonly<Partial<Record<Outcome, number>>> & { readonly reasons?: Rejections | undefined };
 
 export class Outbox {
   readonly #cache: Pick<CacheClient, 'append' | 'uncommittedBytes' | 'uncommittedBytesMax'>;
@@ -151,7 +151,7 @@ export class Outbox {
   }
 
   #count(source: string, counts: Counts, receipts: readonly Receipt[]): void {
-    this.#accounts.add(source, counts);
+    this.#accounts.add(source, counts, counts.reasons);
     this.#receipts.push(...receipts);
   }
 

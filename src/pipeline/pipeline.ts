@@ -32,6 +32,8 @@ import { type RejectReason, timeLimits, validate } from './validate.ts';
 const STOP_MS = 3_000;
 /** Kinds of reasons that are counted by name. */
 const REASONS_MAX = 64;
+/** Valid, and not taken. */
+const NO_ROOM = 'no_room';
 
 export interface PipelineOptions {
   readonly registry: TagRegistry;
@@ -88,7 +90,11 @@ export class Pipeline {
     const received = chunk.length;
     this.#columns.refresh();
     const time = timeLimits(clock.wallMs(), clock.synced(), this.#futureMaxMs);
-    const valid = validate(chunk, this.#columns, time, (row, reason) => this.#rejectRow(source, chunk, row, reason));
+    const reasons = new Map<string, number>();
+    const valid = validate(chunk, this.#columns, time, (row, reason) => {
+      reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+      this.#rejectRow(source, chunk, row, reason);
+    });
     if (valid.chunk.length > 0) {
       hot.update(valid.chunk);
       if ((valid.traits & Trait.alarm) !== 0) this.#limitAlarms.apply(valid.chunk);
@@ -99,22 +105,22 @@ export class Pipeline {
       );
     }
     if (this.closed || !this.#outbox.hasRoom(valid.chunk.length)) {
-      this.#accounts.add(source, { received, rejected: received });
-      this.#countReason('no_room', valid.chunk.length);
+      reasons.set(NO_ROOM, valid.chunk.length);
+      this.#accounts.add(source, { received, rejected: received }, reasons);
+      this.#countReason(NO_ROOM, valid.chunk.length);
       // Nothing may come for long that these counts could go with.
       this.#outbox.flushSoon();
       return false;
     }
     const isThinned = valid.chunk.length > 0 && (valid.traits & Trait.deadband) !== 0;
     const thinned = isThinned ? this.#deadband.apply(valid.chunk) : 0;
-    this.#outbox.readings(source, valid.chunk, { received, rejected: valid.rejected, thinned }, receipts);
+    this.#outbox.readings(source, valid.chunk, { received, rejected: valid.rejected, thinned, reasons }, receipts);
     return true;
   }
 
   /** An input that became no reading: one received, one rejected. */
   reject(source: string, subject: string, original: Uint8Array | string, reason: string): void {
-    this.#accounts.add(source, { received: 1, rejected: 1 });
-    this.#countReason(reason);
+    this.#accounts.add(source, { received: 1, rejected: 1 }, new Map([[this.#countReason(reason), 1]]));
     if (this.#letters.admits(source)) this.#letters.keep(source, subject, original, reason);
     this.#outbox.flushSoon();
   }
@@ -218,10 +224,12 @@ export class Pipeline {
     this.#letters.keep(source, subject, originalOf(chunk, row, tag?.definition.type), reason);
   }
 
-  #countReason(reason: string, by = 1): void {
+  /** @returns the name under which it is counted. */
+  #countReason(reason: string, by = 1): string {
     // Reasons of drivers are sentences of their own making, but few; a driver that makes up new ones is cut off.
     const key = this.#reasons.has(reason) || this.#reasons.size < REASONS_MAX ? reason : 'other';
     this.#reasons.set(key, (this.#reasons.get(key) ?? 0) + by);
+    return key;
   }
 
   #restoreAlarms(rows: readonly AlarmRow[], sources: readonly string[] | undefined): void {

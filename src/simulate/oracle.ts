@@ -4,8 +4,10 @@
  * explains it; and what the ledgers call delivered is what the cloud holds.
  */
 
+import { addTo } from '../cache/counts.ts';
 import { forgetReports } from '../cache/forget/audit.ts';
-import { ledgerOf } from '../cache/ledger.ts';
+import { readingsNumbered } from '../cache/ledger-anew.ts';
+import { differenceLine, ledgerDifferences } from '../cache/ledger-rules.ts';
 import { allBlocks, type BlockRow, type BlockStore, numbersOf } from '../cache/store.ts';
 import { WRITE_OFF_REASONS } from '../cache/types.ts';
 import { CLOUD_TARGET } from '../uplink/index.ts';
@@ -62,29 +64,22 @@ function markProblems(store: BlockStore, rows: readonly BlockRow[], everHeld: Re
 
 function ledgerProblems(store: BlockStore): string[] {
   const problems: string[] = [];
-  const sourceNames = new Map(store.sources().map(({ id, name }) => [id, name]));
-  const { sources, targets } = ledgerOf(store.ledger(), sourceNames, [CLOUD_TARGET], 0);
-  for (const [name, { received, rejected, duplicate, thinned, accepted }] of Object.entries(sources)) {
-    if (received !== rejected + duplicate + thinned + accepted)
-      problems.push(`${name} received ${received}, but ${rejected} + ${duplicate} + ${thinned} + ${accepted}`);
-  }
   const [target] = store.targets();
   const pending = new Map<string, number>();
   for (const { class: classNumber, pending: bits, counts, rows } of allBlocks(store)) {
     if (!holdsReadings(classNumber)) continue;
     if (counts.reduce((sum, [, n]) => sum + n, 0) !== rows) problems.push('a block counts other rows than it has');
     if ((bits & (1 << (target?.bit ?? 0))) === 0) continue;
-    for (const [source, n] of counts) {
-      const name = sourceNames.get(source) ?? '?';
-      pending.set(name, (pending.get(name) ?? 0) + n);
-    }
+    for (const [source, n] of counts) addTo(pending, `${CLOUD_TARGET}\n${source}`, n);
   }
-  for (const name of sourceNames.values()) {
-    const said = targets[CLOUD_TARGET]?.[name]?.pending ?? 0;
-    const found = pending.get(name) ?? 0;
-    if (said !== found) problems.push(`${name}: the ledger says ${said} are pending, the blocks ${found}`);
-  }
-  return problems;
+  const differences = ledgerDifferences({
+    rows: store.ledger(),
+    sources: new Map(store.sources().map(({ id, name }) => [id, name])),
+    targets: [CLOUD_TARGET],
+    pending,
+    numbered: readingsNumbered(store),
+  });
+  return [...problems, ...differences.map(differenceLine)];
 }
 
 interface Holdings {

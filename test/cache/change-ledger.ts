@@ -2,13 +2,13 @@
 import { openDatabase } from '../../src/cache/database.ts';
 import { SqliteStore } from '../../src/cache/store-sqlite.ts';
 
-/** Accepted readings of a source become so many more than there were. */
-export function changeLedger(path: string, source: string, by: number): void {
+/** A counter of a source becomes so much more than it was. @param target empty for what is counted before any. */
+export function changeLedger(path: string, source: string, by: number, column = 'accepted', target = ''): void {
   const store = new SqliteStore(openDatabase(path));
   try {
     const id = store.sources().find(({ name }) => name === source)?.id;
     if (id === undefined) throw new Error(`no source ${source}`);
-    store.transaction(() => store.count('', id, 'accepted', by));
+    store.transaction(() => store.count(target, id, column, by));
   } finally {
     store.close();
   }

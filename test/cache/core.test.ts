@@ -118,9 +118,10 @@ describe('the journal', () => {
     ]);
     core.add({ chunk: bad, counts: [{ source: 'boiler', received: 2, rejected: 0, duplicate: 0, thinned: 0 }] });
     core.commit();
-    const { sources } = core.stats().ledger;
-    expect(sources.boiler).toEqual({ received: 2, rejected: 1, duplicate: 0, thinned: 0, accepted: 1 });
-    expect(sources.unknown).toMatchObject({ rejected: 1 });
+    const { sources, rejections } = core.stats().ledger;
+    expect(sources.boiler).toEqual({ received: 2, rejected: 1, duplicate: 0, thinned: 0, accepted: 1, committed: 1 });
+    expect(sources.unknown).toMatchObject({ received: 1, rejected: 1 });
+    expect(rejections).toEqual({ boiler: { malformed: 1 }, unknown: { unknown_tag: 1 } });
   });
 });
 

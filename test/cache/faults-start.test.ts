@@ -10,7 +10,7 @@ import Database from 'better-sqlite3';
 import { openCache } from '../../src/cache/open-cache.ts';
 import { readCache } from '../../src/cache/reader.ts';
 import type { CacheClient } from '../../src/cache/types.ts';
-import { chunk, config, folder, START_MS, tag } from './rig.ts';
+import { chunk, config, folder, gated, START_MS, tag } from './rig.ts';
 
 // Each starts several processes one after the other.
 jest.setTimeout(30_000);
@@ -23,7 +23,7 @@ afterEach(() => place.remove());
 
 const OPTIONS = { version: '0.0.0', targets: [{ name: 'cloud', required: true }] };
 async function start(): Promise<CacheClient> {
-  const cache = await openCache(config(place.path, { commitInterval: '20ms' }), OPTIONS);
+  const cache = gated(await openCache(config(place.path, { commitInterval: '20ms' }), OPTIONS));
   cache.registerTag(tag(0, 'plc/x'));
   return cache;
 }

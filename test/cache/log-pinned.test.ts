@@ -6,6 +6,9 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { LOG_BYTES_KEPT, logBytesMax } from '../../src/cache/file-bytes.ts';
+import { logReaders, readersIn } from '../../src/cache/log-readers.ts';
+import { watchLog } from '../../src/gateway-log-pinned.ts';
+import { sluice } from '../cli/rig.ts';
 import { chunk, folder, openClock, openCore, START_MS, tag } from './rig.ts';
 
 const MB = 1_000_000;
@@ -57,6 +60,22 @@ test('a reader that holds its snapshot cannot make the cache grow without end; w
   expect(bytes('cache.db-wal')).toBeGreaterThan(logBytesMax(BYTES_MAX));
   expect(bytes('cache.db') + bytes('cache.db-wal')).toBeLessThan(2 * BYTES_MAX + logBytesMax(BYTES_MAX));
 
+  // Who it is.
+  const holder = { pid: reader.pid, name: expect.any(String) };
+  expect(logReaders(place.path)).toEqual([holder]);
+  const { code, out } = await sluice('status', '--cache', place.path);
+  expect({ code, out }).toEqual({ code: 1, out: expect.stringMatching(`process ${reader.pid} `) });
+  const told: string[] = [];
+  const watch = watchLog({
+    path: place.path,
+    pipeline: { gatewayAlarm: (id, isActive, text) => void told.push(`${id} ${isActive} ${text}`) },
+    clock,
+  });
+  clock.advance(60_000);
+  expect(told).toEqual([]);
+  clock.advance(60_000);
+  expect(told).toEqual([expect.stringMatching(`^storage/log_pinned true .* MB: process ${reader.pid} `)]);
+
   reader.stdin?.end();
   await once(reader, 'exit');
   // The readings that waited find the log too large, and write it back.
@@ -65,5 +84,23 @@ test('a reader that holds its snapshot cannot make the cache grow without end; w
   expect(commit()).toBe(true);
   expect(core.stats()).toMatchObject({ walPinned: false, full: false });
   expect(bytes('cache.db-wal')).toBeLessThanOrEqual(LOG_BYTES_KEPT);
+  clock.advance(60_000);
+  expect(told.at(-1)).toMatch(/^storage\/log_pinned false /);
+  watch.stop();
+  expect(logReaders(place.path)).toEqual([]);
   core.close();
 }, 60_000);
+
+test('of the locks of a system only read marks of this file count', () => {
+  const locks = [
+    '1: POSIX  ADVISORY  READ 4711 08:01:1234567 124 124',
+    '2: POSIX  ADVISORY  READ 4712 08:01:1234567 127 128',
+    '3: POSIX  ADVISORY  READ 4713 08:01:1234567 128 128',
+    '4: POSIX  ADVISORY  WRITE 4714 08:01:1234567 120 120',
+    '5: POSIX  ADVISORY  READ 4715 08:01:7654321 124 124',
+    '6: FLOCK  ADVISORY  WRITE 4716 08:01:1234567 0 EOF',
+    '6: -> POSIX  ADVISORY  READ 4717 08:01:1234567 124 124',
+    '7: POSIX  ADVISORY  READ 4711 00:2c:1234567 125 125',
+  ];
+  expect(readersIn(locks.join('\n'), 1234567)).toEqual([4711, 4712]);
+});

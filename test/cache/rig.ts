@@ -9,10 +9,10 @@ import { openDatabase } from '../../src/cache/database.ts';
 import { logBytesMax } from '../../src/cache/file-bytes.ts';
 import { makeFolder } from '../../src/cache/folder.ts';
 import { SqliteStore } from '../../src/cache/store-sqlite.ts';
-import type { CacheTag, CutBatch, CutRequest, Lane } from '../../src/cache/types.ts';
+import type { Append, CacheClient, CacheTag, CutBatch, CutRequest, Lane } from '../../src/cache/types.ts';
 import { cacheSchema } from '../../src/config/cache.ts';
 import { tagFieldsSchema } from '../../src/config/fields.ts';
-import { type Chunk, ChunkBuilder, type ValueType } from '../../src/reading.ts';
+import { type Chunk, ChunkBuilder, THINNED, type ValueType } from '../../src/reading.ts';
 import { ManualClock } from '../../src/runtime/clock.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import { rowNumbers } from '../../src/wire/columns.ts';
@@ -58,6 +58,58 @@ export function chunk(rows: readonly (readonly [number, number, number, number?]
   return builder.take();
 }
 
+/** Counts readings as they come in, as the pipeline does; what comes with counts of its own is left as it is. */
+export class Gate {
+  readonly #sources: string[] = [];
+
+  register({ index, source }: CacheTag): void {
+    this.#sources[index] = source;
+  }
+
+  counted(append: Append): Append {
+    const { chunk: rows } = append;
+    if (rows === undefined || append.counts !== undefined) return append;
+    const counts = new Map<string, { received: number; thinned: number }>();
+    for (let row = 0; row < rows.length; row++) {
+      const source = this.#sources[rows.tag[row] ?? -1];
+      // Nobody knows whose it is.
+      if (source === undefined) continue;
+      const sum = counts.get(source) ?? { received: 0, thinned: 0 };
+      sum.received++;
+      if (((rows.quality[row] ?? 0) & THINNED) !== 0) sum.thinned++;
+      counts.set(source, sum);
+    }
+    return {
+      ...append,
+      counts: [...counts].map(([source, sums]) => ({ source, rejected: 0, duplicate: 0, ...sums })),
+    };
+  }
+}
+
+class GatedCore extends CacheCore {
+  readonly #gate = new Gate();
+
+  override registerTag(registered: CacheTag): void {
+    this.#gate.register(registered);
+    super.registerTag(registered);
+  }
+  override add(append: Append): void {
+    super.add(this.#gate.counted(append));
+  }
+}
+
+/** The same for a cache with its thread. */
+export function gated(cache: CacheClient): CacheClient {
+  const gate = new Gate();
+  const [registerTag, append] = [cache.registerTag.bind(cache), cache.append.bind(cache)];
+  cache.registerTag = (registered) => {
+    gate.register(registered);
+    registerTag(registered);
+  };
+  cache.append = (added) => append(gate.counted(added));
+  return cache;
+}
+
 export function openCore(
   path: string,
   clock: ManualClock,
@@ -69,7 +121,7 @@ export function openCore(
   const db = openDatabase(path);
   watch(db);
   const store = new SqliteStore(db, keys, logBytesMax(more.bytesMax ?? config(path).bytesMax));
-  const core = new CacheCore(store, {
+  const core = new GatedCore(store, {
     ...config(path),
     clock,
     boot: new Uint8Array(16).fill(7),

@@ -262,7 +262,7 @@ describe('the roll-up', () => {
     const normal = readings().filter(({ row }) => row.class === 3);
     expect(normal.map(({ row }) => row.rows)).toEqual([4500, 150, 8850]);
     expect(normal[1]?.row.id).toBe(victim);
-    expect(facts().damaged).toEqual([victim]);
+    expect(facts().damaged.map(({ id }) => id)).toEqual([victim]);
     drain(core, far);
     expect(far.readings()).toHaveLength(18_000 - 150);
   });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openCache, readAtRestKeys } from '../../src/cache/index.ts';
 import { ChunkBuilder } from '../../src/reading.ts';
-import { config as cacheConfig, folder, START_MS, tag } from '../cache/rig.ts';
+import { config as cacheConfig, folder, gated, START_MS, tag } from '../cache/rig.ts';
 import { sluice } from './rig.ts';
 
 let place: ReturnType<typeof folder>;
@@ -28,10 +28,8 @@ function configured(more = ''): void {
 
 async function gateway(more: Record<string, unknown> = {}) {
   const settings = cacheConfig(cachePath, { commitInterval: '20ms', ...more });
-  const cache = await openCache(settings, {
-    version: '0',
-    targets: [{ name: 'cloud', required: false, dormant: true }],
-  });
+  const targets = [{ name: 'cloud', required: false, dormant: true }];
+  const cache = gated(await openCache(settings, { version: '0', targets }));
   cache.registerTag(tag(0, 'press/order', 'text'));
   cache.registerTag(tag(1, 'press/force'));
   const builder = new ChunkBuilder();

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type CacheClient, openCache, readCache } from '../../src/cache/index.ts';
 import { ChunkBuilder } from '../../src/reading.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { config, device, tag } from '../cache/rig.ts';
+import { config, device, gated, tag } from '../cache/rig.ts';
 import { gatewayConfig, Place, sluice, sluiceJson } from './rig.ts';
 
 const NOBODY = 65_534;
@@ -21,11 +21,8 @@ beforeEach(async () => {
   path = join(place.path, 'cache');
   // Five minutes ago, on the minute, one reading a second: windows of 1 s and 10 s are closed, and of a minute.
   startMs = Math.floor(systemClock.wallMs() / 60_000) * 60_000 - 360_000;
-  cache = await openCache(config(path, { commitInterval: '50ms' }), {
-    version: '0.0.0',
-    targets: [{ name: 'cloud', required: true }],
-    device,
-  });
+  const targets = [{ name: 'cloud', required: true }];
+  cache = gated(await openCache(config(path, { commitInterval: '50ms' }), { version: '0.0.0', targets, device }));
   cache.registerTag(tag(0, 'plc/flow'));
   cache.registerTag(tag(1, 'plc/state', 'text'));
   const builder = new ChunkBuilder();

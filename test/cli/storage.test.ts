@@ -5,7 +5,7 @@ import type { PendingView } from '../../src/cache/index.ts';
 import type { CacheStats, LadderState } from '../../src/cache/types.ts';
 import { Wear } from '../../src/cache/wear.ts';
 import type { Output } from '../../src/cli/output.ts';
-import { printStorage, printWear } from '../../src/cli/status-storage.ts';
+import { printDisk, printStorage, printWear } from '../../src/cli/status-storage.ts';
 import { ManualClock } from '../../src/runtime/clock.ts';
 import { folder, openCore } from '../cache/rig.ts';
 import { sluice, sluiceJson } from './rig.ts';
@@ -20,11 +20,17 @@ function said(print: (output: Output) => void): string {
   return lines.join('\n');
 }
 
+/** Without the ends of lines at 80 columns, which every line keeps. */
+function unfolded(text: string): string {
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  return text.replaceAll(/\n {11}(?: {2})?(?=\S)(?!→|what is done|today|a card|how long|the log|no room)/g, ' ');
+}
+
 function storage(ladder: Partial<LadderState>, more: Partial<CacheStats> = {}): string {
   const state = { level: 0, cause: 'disk', disk: 0, memory: 0, age: 0, ...ladder };
   const cache = { bytesUsed: 0.9 * GB, bytesMax: GB, full: false, ladder: state, ...more } as CacheStats; // what is shown
   const pending = [{ oldestMs: NOW_MS - 3 * HOUR_MS }, { oldestMs: NOW_MS - HOUR_MS }] as unknown as PendingView[];
-  return said((output) => printStorage(cache, pending, NOW_MS, output));
+  return unfolded(said((output) => printStorage(cache, pending, NOW_MS, output)));
 }
 
 /** A wear account after so many hours of so many bytes. */
@@ -57,7 +63,7 @@ test('the level of the ladder, what waits and since when, why, and what is done'
 });
 
 test('bytes a day and a reading, and how long a card lasts at that', () => {
-  const line = (stats: ReturnType<typeof wear>) => said((output) => printWear(stats, output));
+  const line = (stats: ReturnType<typeof wear>) => unfolded(said((output) => printWear(stats, output)));
   expect(line(wear(24, 3.1e9 / 24, 1_800_000))).toBe(
     'wear       3.1 GB a day written to disk, 72 B a reading (by the last 24 h 0 min)\n' +
       '           a card that bears 20.0 TB (assumed: set cache.endurance) lasts 18 years at that',
@@ -68,6 +74,34 @@ test('bytes a day and a reading, and how long a card lasts at that', () => {
   );
   expect(line(wear(2, 1000, 1))).toMatch(/lasts more than 100 years/);
   expect(line(wear(0, 0, 0))).toMatch(/unknown/);
+});
+
+test('what is written once in the life of a cache is no rate, and a short time says nothing of years', () => {
+  const clock = new ManualClock(NOW_MS);
+  let written = 12_000_000;
+  const options = { clock, written: () => written, once: () => 11_000_000, endurance: undefined };
+  const account = new Wear({ meta: () => undefined }, options);
+  clock.advance(5 * 60_000);
+  written += 4_000_000;
+  const stats = account.stats(100_000);
+  // 5 MB in five minutes, of 16 MB that the card has seen.
+  expect(stats).toMatchObject({ total: 16_000_000, perDay: 5_000_000 * 12 * 24, perReading: 50 });
+  expect(unfolded(said((output) => printWear(stats, output)))).toBe(
+    'wear       1.4 GB a day written to disk, 50 B a reading (measured over 5 min 0 s)\n' +
+      '           how long a card lasts at that is said after an hour of running',
+  );
+});
+
+test('a log that a reader keeps from shrinking, and who that is', () => {
+  const disk = { fileBytes: 5e6, logBytes: 64e6, logPinned: true, freeBytes: 3e9, writtenMs: NOW_MS };
+  const lines = (logReaders: { pid: number; name: string | undefined }[]) =>
+    unfolded(said((output) => printDisk({ ...disk, logReaders }, GB, output)));
+  expect(lines([{ pid: 4711, name: 'sqlite3' }])).toBe(
+    'disk       a file of 5.0 MB of 1.0 GB, and a log of 64.0 MB; 3.0 GB free on the disk\n' +
+      '           the log has grown to 64.0 MB: process 4711 (sqlite3) reads the cache and does not end\n' +
+      '           → end it: until then the log takes room from readings',
+  );
+  expect(lines([])).toMatch(/another process reads .*\n +→ find it by fuser on cache\.db-shm/);
 });
 
 test('the wear is known while the gateway is dead, as of its last checkpoint', async () => {

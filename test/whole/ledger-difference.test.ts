@@ -34,10 +34,12 @@ test('a ledger row that was changed between two starts is an alarm, and none any
   const status = await site.until('the alarm', (each) => alarm(each) !== undefined);
   expect(alarm(status)).toMatchObject({
     state: 'raised',
-    text: expect.stringMatching(/made to cloud: \d+ expected pending, \d+ found/),
+    text: expect.stringMatching(
+      /made: [\d,]+ received, but [\d,]+ .*; made to cloud: [\d,]+ expected pending, [\d,]+ found/,
+    ),
   });
-  const [, expected, found] = /(\d+) expected pending, (\d+) found/.exec(alarm(status)?.text ?? '') ?? [];
-  expect(Number(expected) - Number(found)).toBe(7);
+  const [, expected, found] = /([\d,]+) expected pending, ([\d,]+) found/.exec(alarm(status)?.text ?? '') ?? [];
+  expect(Number(expected?.replaceAll(',', '')) - Number(found?.replaceAll(',', ''))).toBe(7);
   await site.end();
 
   change(-7);

@@ -32,13 +32,17 @@ export function ballastBytes(bytesMax: number): number {
 
 export class BallastFile implements Ballast {
   readonly bytes: number;
+  /** Bytes of its making in a cache that had none; making it anew after a full disk is part of a bad day's rate. */
+  madeBytes = 0;
   readonly #file: string;
+  readonly #isFirst: boolean;
   #isHeld: boolean;
 
   constructor(folder: string, bytes: number) {
     this.bytes = bytes;
     this.#file = join(folder, BALLAST_FILE);
     const found = statSync(this.#file, { throwIfNoEntry: false });
+    this.#isFirst = found === undefined;
     this.#isHeld = found !== undefined && found.size === bytes && found.blocks * STAT_BLOCK_BYTES >= bytes;
   }
 
@@ -66,6 +70,7 @@ export class BallastFile implements Ballast {
   }
 
   #fill(): void {
+    const isFirst = this.#isFirst && this.madeBytes === 0;
     const handle = openSync(this.#file, 'w', 0o600);
     try {
       ftruncateSync(handle, 0);
@@ -73,6 +78,7 @@ export class BallastFile implements Ballast {
       const piece = randomBytes(PIECE_BYTES);
       for (let at = 0; at < this.bytes; ) at += writeSync(handle, piece, 0, Math.min(PIECE_BYTES, this.bytes - at));
       fsyncSync(handle);
+      if (isFirst) this.madeBytes = this.bytes;
     } finally {
       closeSync(handle);
     }

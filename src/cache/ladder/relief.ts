@@ -10,6 +10,7 @@ import { intersect, type RangeSet } from '../../wire/ranges.ts';
 import { rangeOf } from '../content.ts';
 import type { Flight } from '../flight.ts';
 import type { Stamp } from '../journal.ts';
+import type { DropReason } from '../ledger-reasons.ts';
 import type { BlockRow } from '../store.ts';
 import type { LadderState } from '../types.ts';
 import { ageMs } from './age.ts';
@@ -93,22 +94,26 @@ export class Relief {
     return group;
   }
 
-  #drop({ level, disk }: LadderState, limit: number, now: Stamp): Step | undefined {
+  #drop({ level, disk, cause }: LadderState, limit: number, now: Stamp): Step | undefined {
     if (level < 4) return undefined;
     const excess = this.#dropping ? Math.max(0, disk - goalOf(level)) * limit : 0;
     for (const classNumber of [CLASS.low, CLASS.normal, CLASS.aggregate] as const) {
       const blocks: BlockRow[] = [];
+      const old = new Set<number>();
       let freed = 0;
       let bytes = 0;
       for (const row of this.#candidates(classNumber, 0)) {
         if (blocks.length >= DROPPED_BLOCKS_MAX || bytes >= DROPPED_BYTES_MAX) break;
-        if (freed >= excess && !(classNumber !== CLASS.aggregate && this.#isOld(row, 4, now))) break;
+        if (freed >= excess) {
+          if (classNumber === CLASS.aggregate || !this.#isOld(row, 4, now)) break;
+          old.add(row.id);
+        }
         blocks.push(row);
         bytes += row.bytes;
         freed += costOf(row.bytes);
       }
       if (blocks.length === 0) continue;
-      this.#writeOff.drop(blocks, now);
+      this.#writeOff.drop(blocks, now, ({ id }) => (old.has(id) ? 'age' : spaceOf(cause)));
       return { blocks, freed };
     }
     return undefined;
@@ -137,6 +142,11 @@ export class Relief {
       id = end.id + 1;
     }
   }
+}
+
+/** What the disk lacks; when something else presses most at this moment, it is the cache's own limit. */
+function spaceOf(cause: LadderState['cause']): DropReason {
+  return cause === 'free_disk' || cause === 'full' ? cause : 'bytes';
 }
 
 function goalOf(level: number): number {

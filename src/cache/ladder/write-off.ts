@@ -13,6 +13,7 @@ import { type Content, decodeContent, pieceOf } from '../content.ts';
 import { addTo } from '../counts.ts';
 import type { Gaps } from '../gaps.ts';
 import type { Journal, Stamp } from '../journal.ts';
+import { countDropped, type DropReason } from '../ledger-reasons.ts';
 import { noteRemoved } from '../raw-removed.ts';
 import { type BlockRow, type BlockStore, lastNumber, numbersOf } from '../store.ts';
 import { gapsOf } from '../untold.ts';
@@ -52,9 +53,11 @@ export class WriteOff {
     this.#parts = parts;
   }
 
-  drop(rows: readonly BlockRow[], stamp: Stamp): void {
+  drop(rows: readonly BlockRow[], stamp: Stamp, why: (row: BlockRow) => DropReason): void {
     const going = rows.map((row): Going => ({ row, ranges: numbersOf(row), counts: row.counts }));
-    this.#account(going, 'dropped', stamp);
+    this.#account(going, 'dropped', stamp, (target, { row, counts }) =>
+      countDropped(this.#parts.store, target, counts, why(row)),
+    );
     for (const row of rows) this.#remove(row);
   }
 
@@ -70,7 +73,9 @@ export class WriteOff {
     const sums = new Aggregation((tag) => parseTagContent(tags.row(tag)?.content ?? '{}').type);
     const { going, blocks } = this.#prepareAll(rows, sums);
     if (sums.rows < sums.size * READINGS_AN_AGGREGATE_MIN || sums.rows === 0) return { blocks, bytes: undefined };
-    this.#account(going, 'aggregated', stamp);
+    this.#account(going, 'aggregated', stamp, (target, { counts }) => {
+      for (const [source, readings] of counts) store.count(target, source, 'aggregated', readings);
+    });
     for (const { row, content, kept } of going) this.#leave(row, content, kept);
     const place = { run: hex(runs.bySeq(first.run)?.run ?? new Uint8Array()), class: first.class };
     const idOf = (tag: number) => hex(tags.row(tag)?.id ?? contentId(''));
@@ -130,14 +135,16 @@ export class WriteOff {
     for (const piece of pieces) if (piece !== undefined) store.addBlock(piece.row, piece.bytes);
   }
 
-  #account(going: readonly Going[], reason: 'dropped' | 'aggregated', stamp: Stamp): void {
-    const { store, targets, gaps } = this.#parts;
+  #account(
+    going: readonly Going[],
+    reason: 'dropped' | 'aggregated',
+    stamp: Stamp,
+    count: (target: string, going: Going) => void,
+  ): void {
+    const { targets, gaps } = this.#parts;
     for (const target of targets.active()) {
       const mine = going.filter(({ row }) => (row.pending & (1 << target.bit)) !== 0);
-      const counts = new Map<number, number>();
-      for (const { row, counts: some } of mine)
-        if (holdsReadings(row.class)) for (const [source, readings] of some) addTo(counts, source, readings);
-      for (const [source, readings] of counts) store.count(target.name, source, reason, readings);
+      for (const each of mine) if (holdsReadings(each.row.class)) count(target.name, each);
       gaps.write(target, reason, gapsOf(mine), stamp);
     }
   }
