@@ -27,6 +27,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   gateway: [
     'gateway-ladder',
     'gateway-log-pinned',
+    'gateway-key',
     'gateway-panels',
     'gateway-recount',
     'gateway-read-only',
@@ -38,6 +39,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   'gateway-ladder': [...STAGES, ...BASE],
   'gateway-log-pinned': [...STAGES, ...BASE],
+  'gateway-key': [...STAGES, ...BASE],
   'gateway-panels': [...STAGES, ...BASE],
   'gateway-read-only': ['gateway-stop', ...STAGES, ...BASE],
   'gateway-recount': [...STAGES, ...BASE],
