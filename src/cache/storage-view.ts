@@ -23,6 +23,7 @@ export function storageView(path: string): StorageView {
   const log = statSync(`${file}-wal`, { throwIfNoEntry: false });
   const { bavail, bsize } = statfsSync(dirname(file));
   const logBytes = log?.size ?? 0;
-  const writtenMs = Math.max(mtimeMs, log?.mtimeMs ?? 0);
+  // Who reads a file that nobody writes makes an empty log beside it.
+  const writtenMs = Math.max(mtimeMs, logBytes > 0 ? (log?.mtimeMs ?? 0) : 0);
   return { fileBytes: size, logBytes, logPinned: logBytes > LOG_BYTES_KEPT, freeBytes: bavail * bsize, writtenMs };
 }

@@ -1,4 +1,5 @@
 /** What `sluice ledger` prints: the account, why readings are not in it, and what a recount found. */
+import { resolve } from 'node:path';
 import {
   type DamagedBlock,
   differenceLine,
@@ -101,9 +102,10 @@ function explained(what: string, reason: string): string {
   return meaning === undefined ? reason : `${reason}: ${meaning}`;
 }
 
-/** @param path of the cache. @param isRunning a gateway has it open. */
-export function printReport(report: VerifyReport, path: string, isRunning: boolean, output: Output): void {
+/** @param cachePath of the cache. @param isRunning a gateway has it open. */
+export function printReport(report: VerifyReport, cachePath: string, isRunning: boolean, output: Output): void {
   const { blocks, readings, damaged, differences, ok } = report;
+  const path = resolve(cachePath);
   output.line();
   output.line(
     `Counted again: ${count(blocks)} ${plural('block', blocks)}, ${count(readings)} ${plural('reading', readings)}.`,
@@ -132,15 +134,15 @@ function printDamaged(block: DamagedBlock, isRunning: boolean, output: Output): 
   const { id, run, class: name, from, to, rows, lost, readings, pending, firstMs, lastMs } = block;
   output.line(fold(`DAMAGED: block ${id} does not read back as it was written:`, '  '));
   const sources = Object.entries(readings).map(([source, some]) => `${count(some)} of ${source}`);
-  const held =
-    sources.length > 0 ? `${plural('reading', rows)}: ${sources.join(', ')}` : `${name} ${plural('row', rows)}`;
+  const whose = sources.length === 1 ? ` of ${Object.keys(readings)[0]}` : `: ${sources.join(', ')}`;
+  const held = sources.length > 0 ? `${plural('reading', rows)}${whose}` : `${name} ${plural('row', rows)}`;
   const some = lost < rows ? ` Of these, ${count(lost)} are lost, the others read back.` : '';
   const numbers = `run ${run.slice(0, RUN_SHOWN)}, class ${name}, numbers ${count(from)} to ${count(to)}`;
   output.line(fold(`${count(rows)} ${held}; ${numbers}; from ${time(firstMs)} to ${time(lastMs)}.${some}`, '    '));
   const start = isRunning ? '' : 'Start the gateway: ';
   const what =
     pending.length === 0
-      ? 'Delivered already: the far side has it. Here questions leave it out, until it gives way to newer ones.'
+      ? 'Nothing of it waits to be sent: it was delivered, or there is no uplink. Questions leave it out here, until it gives way to newer ones.'
       : `${start}${start === '' ? 'When' : 'when'} its turn comes to be sent to ${pending.join(', ')}, it is set aside, the ledger has it as damaged, and the far side is told of the gap.`;
   output.line(fold(what, '    '));
 }

@@ -158,3 +158,34 @@ test('a counter of a source that nobody knows is a difference, too', () => {
   changeLedger(path, 'other', 1, 'received');
   expect(recounted()).toEqual([expect.objectContaining({ rule: 'intake', source: 'other' })]);
 });
+
+test('a damaged block is named: run, numbers, source, what becomes of it, what to do, in 80 columns', async () => {
+  const db = new Database(join(path, 'cache.db'));
+  const sql = 'SELECT id, n0, block FROM blocks JOIN journal USING (id) WHERE class = 3 AND pending <> 0 LIMIT 1';
+  const { id, n0, block } = db.prepare(sql).get() as { id: number; n0: number; block: Buffer };
+  const at = block.length >> 1;
+  block[at] = (block[at] ?? 0) ^ 0x10;
+  db.prepare('UPDATE blocks SET block = ? WHERE id = ?').run(block, id);
+  db.close();
+  const reader = readCache(path);
+  const [run] = reader.runs();
+  expect(reader.verify()).toMatchObject({
+    ok: false,
+    differences: [],
+    damaged: [{ id, run: run?.run, class: 'normal', from: n0, readings: { plc: 50, meter: 50 }, pending: ['cloud'] }],
+  });
+  reader.close();
+  const { code, out } = await sluice('ledger', '--cache', path, '--verify');
+  expect(code).toBe(1);
+  for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  const text = out.replaceAll(/\s+/g, ' ');
+  expect(text).toContain(
+    `DAMAGED: block ${id} does not read back as it was written: 100 readings: 50 of plc, 50 of meter; run`,
+  );
+  expect(text).toContain(`run ${run?.run.slice(0, 8)}, class normal, numbers ${n0.toLocaleString('en-US')} to`);
+  expect(text).toMatch(
+    /Start the gateway: when its turn comes to be sent to cloud, it is set aside, the ledger has it as damaged/,
+  );
+  expect(text).toMatch(/The sums add up; what is damaged does not read back\. → Look at dmesg, and check the card/);
+  expect(text).toContain(`copy ${path} now`);
+});
