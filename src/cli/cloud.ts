@@ -9,7 +9,7 @@ import { KEY_LIST_FILE } from '../wire/keyfiles.ts';
 import { parseKeyList } from '../wire/keylist.ts';
 import { parseCloudKey } from '../wire/keys.ts';
 import { DEVICES_FILE } from './cloud-admin.ts';
-import { Exit, type ExitCode } from './exit.ts';
+import { Exit, type ExitCode, exitOf } from './exit.ts';
 import { logFatal } from './fatal.ts';
 import type { Output } from './output.ts';
 import { stopSignal } from './stop-signal.ts';
@@ -55,7 +55,7 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
     return Exit.fine;
   } catch (error) {
     logFatal(logger, error, 'cloud receiver stops');
-    return Exit.finding;
+    return exitOf(error);
   } finally {
     await log.flush();
   }

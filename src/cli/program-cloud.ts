@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { duration, port } from './arguments.ts';
 import type { Output } from './output.ts';
+import { accessCommands } from './program-access.ts';
 
 /** What commander gives of `sluice cloud` itself: what the receiver needs is needed by no subcommand. */
 type Given = Readonly<Record<string, unknown>>;
@@ -25,14 +26,8 @@ export function cloudCommands(program: Command, output: Output, exit: (code: num
     .option(NEEDED.keys, 'the cloud key file made by `sluice keygen --cloud` (needed)')
     .option('--key-list <file>', 'these keys, signed by the root (default: cloud.list in the data folder, where it is)')
     .addOption(devices())
-    .option(
-      '--token-file <file>',
-      'a file (mode 0600) with the token that queries must carry; without it only loopback may ask',
-    )
-    .option(
-      '--operator-token-file <file>',
-      'a file (mode 0600) with the token that closing alarms takes; it may ask, too',
-    )
+    .option('--token-file <file>', 'a file (mode 0600) with a reader token, beside those of `sluice cloud access`')
+    .option('--operator-token-file <file>', 'a file (mode 0600) with an operator token, beside those')
     .action(async (options: Given, command: Command) => {
       for (const [name, flags] of Object.entries(NEEDED)) {
         if (options[name] === undefined) command.error(`error: required option '${flags}' not specified`);
@@ -42,6 +37,7 @@ export function cloudCommands(program: Command, output: Output, exit: (code: num
     });
   keys(cloud, output, exit);
   devicesOf(cloud, output, exit);
+  accessCommands(cloud, output, exit);
 }
 
 function keys(cloud: Command, output: Output, exit: (code: number) => void): void {

@@ -5,7 +5,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asError, isSluiceError } from '../errors.ts';
 import { duration, port, whole } from './arguments.ts';
-import { Exit } from './exit.ts';
+import { Exit, exitOf } from './exit.ts';
 import { type Output, standardOutput } from './output.ts';
 import { cloudCommands } from './program-cloud.ts';
 import { version } from './version.ts';
@@ -27,9 +27,6 @@ export async function runProgram(args: readonly string[], output: Output = stand
   return exitCode;
 }
 
-/** What the caller has to give differently. */
-const USAGE = /^(config|usage|credential)\.|^cache\.key/;
-
 /** One error, as a person needs it: what, why, what to do. */
 function report(thrown: unknown, output: Output): number {
   const error = asError(thrown);
@@ -42,7 +39,7 @@ function report(thrown: unknown, output: Output): number {
     return Exit.finding;
   }
   if (error.hint !== undefined) output.problem(`  ${error.hint}`);
-  return USAGE.test(error.code) ? Exit.usage : Exit.finding;
+  return exitOf(error);
 }
 
 const config = () =>

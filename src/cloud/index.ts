@@ -1,4 +1,6 @@
 /** The cloud receiver, for whoever starts it. */
+export { type CloudAccess, openAccess } from './access/on-disk.ts';
+export type { Role } from './access/tokens.ts';
 export { DeviceBook } from './device-book.ts';
 export { type DeviceEntry, type DeviceList, devicesFile, ensureDevices, fixedDevices } from './devices.ts';
 export { issueToken } from './enrol-issue.ts';

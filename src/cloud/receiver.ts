@@ -28,6 +28,11 @@ import type { Runs } from './runs.ts';
 import type { TierBlock, TransactionalTier } from './tier.ts';
 import { Touched } from './touched.ts';
 
+/** Of at most 16 bytes each; an answer has at most 1 MiB (`ANSWER_BYTES_MAX`). */
+const HELD_RANGES_MAX = 50_000;
+/** What an answer may have (`GAPS_MAX` there). */
+const HELD_GAPS_MAX = 4096;
+
 export interface Applied {
   /** Of the batch, all of them held now. */
   readonly rows: number;
@@ -189,6 +194,16 @@ export class Receiver {
       entry.held = union(entry.held, rangeSet(held));
       if (entry.held.length > 0) found.set(key, entry);
     }
-    return [...found.values()];
+    return fewRanges([...found.values()]);
   }
+}
+
+/** As many as fit an answer. Of the others the gateway goes on believing that they are lost: the cloud has them all the same. */
+function fewRanges(gaps: readonly HeldGap[]): HeldGap[] {
+  let room = HELD_RANGES_MAX;
+  return gaps.slice(0, HELD_GAPS_MAX).flatMap((gap) => {
+    const held = gap.held.slice(0, room);
+    room -= held.length;
+    return held.length === 0 ? [] : [{ ...gap, held }];
+  });
 }

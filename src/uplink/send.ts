@@ -1,7 +1,7 @@
 /** One attempt to deliver one sealed batch: its bytes out, a verified outcome back. Each lane has connections of its own. */
 import type { UplinkConfig } from '../config/uplink.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { ANSWER_CONTENT_TYPE, answerKid, ENVELOPE_CONTENT_TYPE } from '../wire/answer.ts';
+import { ANSWER_BYTES_MAX, ANSWER_CONTENT_TYPE, answerKid, ENVELOPE_CONTENT_TYPE } from '../wire/answer.ts';
 import { sameBytes } from '../wire/bytes.ts';
 import { LANES, type Lane } from '../wire/classes.ts';
 import { kidsOf } from '../wire/envelope.ts';
@@ -12,9 +12,6 @@ import type { Outcome } from './decide.ts';
 import type { Signer } from './signer.ts';
 import { tlsOptions } from './tls.ts';
 import type { Attempt, IgnoredAnswers, Send } from './types.ts';
-
-/** Ours have some hundred bytes; one about many fragmented gaps some kB. */
-const ANSWER_BYTES_MAX = 65_536;
 
 const CHANGED: Outcome = { kind: 'keysChanged' };
 

@@ -3,7 +3,7 @@
  * from that order alone, so blocks can be joined and cut without any row losing its number.
  */
 import type { SlotKind } from '../reading.ts';
-import { intersect, type RangeSet } from './ranges.ts';
+import type { RangeSet } from './ranges.ts';
 
 export interface BlockChunk {
   /** Number of the chunk's first row in its run and class, from 1. */
@@ -155,9 +155,16 @@ export function sliceBlock(columns: BlockColumns, from: number, to: number): Blo
  */
 export function selectRows(columns: BlockColumns, wanted: RangeSet): BlockColumns | undefined {
   const pieces: { chunk: number; n0: number; count: number }[] = [];
+  // Both ascend: one walk, however many there are of either.
+  let at = 0;
   columns.chunks.forEach(({ n0, count }, chunk) => {
-    for (const { from, to } of intersect(wanted, { from: n0, to: n0 + count - 1 })) {
-      pieces.push({ chunk, n0: from, count: to - from + 1 });
+    const last = n0 + count - 1;
+    while ((wanted[at]?.to ?? last) < n0) at++;
+    for (let i = at; ; i++) {
+      const range = wanted[i];
+      if (range === undefined || range.from > last) break;
+      const from = Math.max(range.from, n0);
+      pieces.push({ chunk, n0: from, count: Math.min(range.to, last) - from + 1 });
     }
   });
   const rows = pieces.reduce((sum, { count }) => sum + count, 0);

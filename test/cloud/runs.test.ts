@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { chainPositions } from '../../src/cloud/runs.ts';
+import { ANSWER_BYTES_MAX } from '../../src/wire/answer.ts';
 import { hex } from '../../src/wire/bytes.ts';
 import { CLASS } from '../../src/wire/classes.ts';
+import { count } from '../../src/wire/ranges.ts';
 import { Stand } from './cloud.ts';
 import { block, columnsOf, cut, polls, START_MS } from './gateway.ts';
 
@@ -163,6 +165,31 @@ describe('alarms of a gateway', () => {
     expect(await gatewayAlarms()).toMatchObject([{ id: 'a', state: 'ended', active: false }]);
   });
 });
+
+test('held rows of many torn gaps are named as far as an answer goes, and it stays readable', async () => {
+  const { gateway } = stand;
+  // Of two runs every other row is held; then gaps over all of them.
+  const rows = 60_000;
+  const all = columnsOf(
+    block(
+      Array.from({ length: rows }, (_, i) => ({ tag: 0, timeMs: START_MS + i, value: 1 })),
+      1,
+    ),
+  );
+  const odd = Array.from({ length: rows / 2 }, (_, i) => ({ from: 1 + 2 * i, to: 1 + 2 * i }));
+  const gaps: object[] = [];
+  for (let run = 0; run < 2; run++) {
+    gateway.run = randomBytes(16);
+    await stand.deliver(gateway.seal([gateway.readings(cut(all, odd))]));
+    gaps.push(...Array.from({ length: 60 }, (_, i) => gateway.gap(odd.slice(500 * i, 500 * i + 500))));
+  }
+  const envelope = gateway.seal([gateway.records(gaps, 1)]);
+  const { body } = await stand.post('/v1/batches', envelope);
+  expect(body.length).toBeGreaterThan(65_536);
+  expect(body.length).toBeLessThanOrEqual(ANSWER_BYTES_MAX);
+  const { heldGaps } = gateway.verify(body, envelope);
+  expect(heldGaps.map(({ held }) => count(held))).toEqual([30_000, 20_000]);
+}, 20_000);
 
 test('positions in a chain end, even when somebody made it go round', () => {
   const chain = [
