@@ -7,6 +7,8 @@ import { bytes, fold, labelled, MARGIN, type Output, span } from './output.ts';
 const YEARS_SHOWN_MAX = 100;
 /** Of running; a shorter time says little about a day, and nothing about years. */
 const MEASURED_MS_MIN = 3_600_000;
+/** About what a commit and its checkpoint want. */
+const SHORT_BYTES = 1_000_000;
 
 /** What the files take, and who keeps the log of them from shrinking. */
 export interface DiskView extends StorageView {
@@ -23,6 +25,7 @@ export function printStorage(
   const free = disk === undefined ? '' : `, ${bytes(disk.freeBytes)} free on the disk`;
   const full = cache.full ? ', FULL' : '';
   output.line(labelled('disk', `${bytes(cache.bytesUsed)} of ${bytes(cache.bytesMax)}${full}${free}`));
+  if (disk !== undefined) printShort(disk, output);
   if (disk !== undefined) printLog(disk, output);
   const { ladder, writeBudget } = cache;
   const oldestMs = Math.min(...pending.map((each) => each.oldestMs));
@@ -46,7 +49,15 @@ export function printDisk(disk: DiskView, bytesMax: number | undefined, output: 
   const log = disk.logBytes === 0 ? '' : `, and a log of ${bytes(disk.logBytes)}`;
   const text = `a file of ${bytes(disk.fileBytes)}${most}${log}; ${bytes(disk.freeBytes)} free on the disk`;
   output.line(labelled('disk', text));
+  printShort(disk, output);
   printLog(disk, output);
+}
+
+/** The ladder presses only where the cloud still waits; history goes without a word of it. */
+function printShort({ freeBytes }: DiskView, output: Output): void {
+  if (freeBytes >= SHORT_BYTES) return;
+  output.line(fold('the disk is full: what was delivered gives way to what comes', MARGIN));
+  output.line(fold('free space on it', MARGIN, '→ '));
 }
 
 function printLog({ logPinned, logBytes, logReaders }: DiskView, output: Output): void {

@@ -147,7 +147,7 @@ function print(report: Report, output: Output): void {
   }
   const lastRun = report.runs.at(-1);
   if (holder === undefined && live === undefined && lastRun !== undefined && !lastRun.clean) {
-    output.line('It did not end in order: up to one commit interval of polled readings may be missing.');
+    output.line(fold('It did not end in order: up to one commit interval of polled readings may be missing.'));
   }
   if (live === undefined) {
     const { writtenMs } = report.disk;

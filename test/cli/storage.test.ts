@@ -101,6 +101,8 @@ test('a log that a reader keeps from shrinking, and who that is', () => {
       '           the log has grown to 64.0 MB: process 4711 (sqlite3) reads the cache and does not end\n' +
       '           → end it: until then the log takes room from readings',
   );
+  const full = said((output) => printDisk({ ...disk, freeBytes: 0, logReaders: [] }, GB, output));
+  expect(full).toMatch(/0 B free on the\s+disk\n +the disk is full: what was delivered gives way/);
   expect(lines([])).toMatch(/another process reads .*\n +→ find it by fuser on cache\.db-shm/);
 });
 
