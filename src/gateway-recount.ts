@@ -70,7 +70,8 @@ export function startRecount({ config, pipeline, clock, logger }: Recounted): { 
 export function differenceText({ differences, wrong }: RecountReport): string | undefined {
   const shown = differences.slice(0, SHOWN_MAX).map(differenceLine);
   const more = differences.length > SHOWN_MAX ? [`${differences.length - SHOWN_MAX} more`] : [];
-  const blocks = wrong.length === 0 ? [] : [`${wrong.length} blocks do not hold what the directory says`];
+  const ids = wrong.length > SHOWN_MAX ? [...wrong.slice(0, SHOWN_MAX), '…'] : wrong;
+  const blocks = wrong.length === 0 ? [] : [`blocks that do not hold what the directory says: ${ids.join(', ')}`];
   const facts = [...shown, ...more, ...blocks];
   return facts.length === 0 ? undefined : `the ledger does not add up: ${facts.join('; ')} (sluice ledger --verify)`;
 }
