@@ -1,6 +1,8 @@
 /** Keys over HTTP: the signed list of the cloud's (`GET /v1/keys`), a place for a device's first (`enrol`) or next one (`device-key`). */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
 import { codeOf, describe, SluiceError } from '../errors.ts';
+import type { Clock } from '../runtime/clock.ts';
 import { ANSWER_CODES, ANSWER_CONTENT_TYPE, type AnswerName, answerCode, signAnswer } from '../wire/answer.ts';
 import { hex } from '../wire/bytes.ts';
 import { ENROL_ANSWER_CONTENT_TYPE, ENROL_BYTES } from '../wire/enrol.ts';
@@ -8,16 +10,20 @@ import { envelopeDigest } from '../wire/envelope.ts';
 import { KEY_CHANGE_BYTES, openKeyChange } from '../wire/key-change.ts';
 import { KEY_LIST_CONTENT_TYPE } from '../wire/keylist.ts';
 import { type CloudKey, DEVICE_BYTES } from '../wire/keys.ts';
+import type { Audit } from './audit.ts';
 import type { DeviceBook } from './device-book.ts';
 import type { EnrolDesk } from './enrol-desk.ts';
+import { RefusalLog } from './refusal-log.ts';
 
 export interface KeyRoutesOptions {
   readonly keys: CloudKey;
   readonly keyList: Uint8Array | undefined;
   readonly book: DeviceBook;
   readonly enrol: EnrolDesk;
+  readonly audit: Pick<Audit, 'record'>;
   readonly incarnation: Uint8Array;
-  readonly logger: { warn(facts: object, message: string): void; error(facts: object, message: string): void };
+  readonly clock: Clock;
+  readonly logger: Logger;
 }
 
 /** Both messages have one length; what is longer is none of them. */
@@ -36,9 +42,11 @@ const REFUSALS: Readonly<Record<string, AnswerName>> = {
 
 export class KeyRoutes {
   readonly #options: KeyRoutesOptions;
+  readonly #log: RefusalLog;
 
   constructor(options: KeyRoutesOptions) {
     this.#options = options;
+    this.#log = new RefusalLog(options.logger, options.clock);
   }
 
   register(app: FastifyInstance): void {
@@ -66,7 +74,7 @@ export class KeyRoutes {
   }
 
   #changeKey(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const { book, logger } = this.#options;
+    const { book, audit, logger } = this.#options;
     const body = bytesOf(request);
     if (body.length < DEVICE_AT + DEVICE_BYTES) {
       throw new SluiceError('query.invalid', 'discard', `${body.length} bytes are no change of keys`);
@@ -85,8 +93,11 @@ export class KeyRoutes {
       return this.#sign(reply, body, device, 'ok');
     } catch (thrown) {
       const name = REFUSALS[codeOf(thrown)] ?? 'internal';
-      const facts = { device: hex(device), code: name, reason: describe(thrown) };
-      logger[name === 'internal' ? 'error' : 'warn'](facts, 'change of a device key refused');
+      const refusal = { who: 'nobody', address: request.ip, action: 'device.key_change', object: hex(device) };
+      audit.record({ ...refusal, outcome: 'refused', details: { code: name } });
+      const facts = { device: hex(device), reason: describe(thrown) };
+      if (name === 'internal') logger.error(facts, 'change of a device key failed');
+      else this.#log.refused(name, { kind: 'device key', ...facts });
       return this.#sign(reply, body, device, name);
     }
   }

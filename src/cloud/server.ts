@@ -108,7 +108,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   errors(app, logger, limits);
   deliveries.register(app);
   const enrol = new EnrolDesk({ tokens: new EnrolTokens(store.db), book, audit: store.audit, keyList, clock });
-  new KeyRoutes({ keys, keyList, book, enrol, incarnation, logger }).register(app);
+  new KeyRoutes({ ...{ keys, keyList, book, enrol, incarnation, clock, logger }, audit: store.audit }).register(app);
   const desk = new ForgetDesk(store.forgetting, clock, logger);
   answers(app, store, devices, desk, { guard: doorkeeper, clock, logger, limits, metrics });
   try {

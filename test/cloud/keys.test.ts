@@ -354,6 +354,7 @@ describe('a new device key', () => {
     );
     expect((await stand.post('/v1/device-key', body.slice(0, 10))).status).toBe(400);
     expect((await stand.post('/v1/device-key', fill(5000, 1))).status).toBe(413);
+    expect(audited()[0]).toMatchObject({ action: 'device.key_change', outcome: 'refused', count: 6 });
     revoke('box');
     expect(await changeKey(old, next)).toBe('signer_revoked');
     expect(listed()).toHaveLength(2);

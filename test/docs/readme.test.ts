@@ -100,7 +100,8 @@ test('every command and option of the README is one', () => {
   expect(commands.length).toBeGreaterThan(10);
   for (const line of commands) {
     const [, verb = '', ...words] = line.split(/\s+/);
-    const help = helpOf(verb);
+    const [first = ''] = words;
+    const help = isCommandOf(verb, first) ? helpOf(verb, first) : helpOf(verb);
     const options = words.filter((word) => /^--?[a-z]/.test(word));
     expect([line, options.filter((option) => !help.includes(option))]).toEqual([line, []]);
   }
@@ -109,14 +110,20 @@ test('every command and option of the README is one', () => {
 const helps = new Map<string, string>();
 
 /** As the built program prints it. */
-function helpOf(verb: string): string {
-  const known = helps.get(verb);
+function helpOf(...verbs: string[]): string {
+  const name = verbs.join(' ');
+  const known = helps.get(name);
   if (known !== undefined) return known;
   const main = join(root, 'dist/src/cli/main.js');
-  const { status, stdout } = spawnSync(process.execPath, [main, verb, '--help'], { encoding: 'utf8' });
-  expect([verb, status]).toEqual([verb, 0]);
-  helps.set(verb, stdout);
+  const { status, stdout } = spawnSync(process.execPath, [main, ...verbs, '--help'], { encoding: 'utf8' });
+  expect([name, status]).toEqual([name, 0]);
+  helps.set(name, stdout);
   return stdout;
+}
+
+/** `token` of `sluice cloud token`. */
+function isCommandOf(verb: string, word: string): boolean {
+  return /^[a-z]+$/.test(word) && new RegExp(`^  ${word} `, 'm').test(helpOf(verb).split('\nCommands:')[1] ?? '');
 }
 
 test("the answer codes of docs/delivery.md are the wire's", () => {

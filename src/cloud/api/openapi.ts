@@ -31,6 +31,18 @@ export const OPENAPI = {
   paths: {
     '/v1/batches': post('Deliver a sealed batch', 'application/vnd.sluice.envelope'),
     '/v1/hello': post('Ask what is held', 'application/vnd.sluice.hello'),
+    '/v1/keys': get("The signed list of this cloud's keys, application/vnd.sluice.key-list"),
+    '/v1/device-key': post('Bring a new key of a device', 'application/vnd.sluice.key-change'),
+    '/v1/enrol': {
+      post: {
+        summary: 'Enrol a device with a one-time token',
+        requestBody: { required: true, content: { 'application/vnd.sluice.enrol': {} } },
+        responses: {
+          200: { description: 'With a MAC by the secret of the token' },
+          default: { $ref: '#/components/responses/Error' },
+        },
+      },
+    },
     '/v1/readings': get(
       'Readings in order of time, the newest `limit`; page by `to` = the first one of the page before',
       [
