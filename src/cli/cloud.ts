@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { devicesFile, ensureDevices, startCloud } from '../cloud/index.ts';
+import { SluiceError } from '../errors.ts';
 import { aborted } from '../runtime/abort.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { readSecretFile, readSmallFile } from '../runtime/credentials.ts';
@@ -23,13 +24,17 @@ export interface CloudCommand {
   readonly devices?: string;
   readonly tokenFile?: string;
   readonly operatorTokenFile?: string;
+  readonly forward?: string;
+  readonly forwardTokenFile?: string;
+  readonly forwardLag?: number;
 }
 
 export async function cloud(options: CloudCommand, _output: Output): Promise<ExitCode> {
   const stopped = stopSignal();
   const readToken = options.tokenFile === undefined ? undefined : readSecretFile(options.tokenFile);
   const operatorToken = options.operatorTokenFile === undefined ? undefined : readSecretFile(options.operatorTokenFile);
-  const secrets = [readToken, operatorToken].filter((token) => token !== undefined);
+  const forwardToken = options.forwardTokenFile === undefined ? undefined : readSecretFile(options.forwardTokenFile);
+  const secrets = [readToken, operatorToken, forwardToken].filter((token) => token !== undefined);
   const log = await openLog({ level: 'info', format: 'auto' }, secrets);
   const { logger } = log;
   try {
@@ -42,6 +47,8 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
       devices: devicesFile(devicesOf(options), logger),
       readToken,
       operatorToken,
+      forward: forwardOf(options, forwardToken),
+      limits: options.forwardLag === undefined ? {} : { lagReadingsMax: options.forwardLag },
       clock: systemClock,
       logger,
     });
@@ -72,4 +79,11 @@ function devicesOf({ data, devices }: CloudCommand): string {
   const file = devices ?? join(data, DEVICES_FILE);
   if (devices === undefined) ensureDevices(file);
   return file;
+}
+
+/** @throws usage.cloud */
+function forwardOf({ forward: url }: CloudCommand, token: string | undefined) {
+  if (url === undefined) return undefined;
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return { url, token };
+  throw new SluiceError('usage.cloud', 'stop', `--forward takes an http or https URL, ${url} is none`);
 }

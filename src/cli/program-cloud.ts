@@ -1,6 +1,6 @@
 /** `sluice cloud`: the receiver, and what is done beside it. */
 import { type Command, Option } from 'commander';
-import { duration, port } from './arguments.ts';
+import { duration, port, whole } from './arguments.ts';
 import type { Output } from './output.ts';
 import { accessCommands } from './program-access.ts';
 
@@ -28,6 +28,9 @@ export function cloudCommands(program: Command, output: Output, exit: (code: num
     .addOption(devices())
     .option('--token-file <file>', 'a file (mode 0600) with a reader token, beside those of `sluice cloud access`')
     .option('--operator-token-file <file>', 'a file (mode 0600) with an operator token, beside those')
+    .option('--forward <url>', 'hand every reading on to this address, too: POST of NDJSON, at least once')
+    .option('--forward-token-file <file>', 'a file (mode 0600) with the bearer token for it')
+    .option('--forward-lag <readings>', 'so many may wait for it before gateways are told to (default: 5000000)', whole)
     .action(async (options: Given, command: Command) => {
       for (const [name, flags] of Object.entries(NEEDED)) {
         if (options[name] === undefined) command.error(`error: required option '${flags}' not specified`);

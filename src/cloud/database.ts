@@ -8,6 +8,7 @@
  * - `block`, `directory`, `latest`, `boot`, `aggregate`: the readings (see tier-embedded.ts).
  * - `record`: control, alarm and aggregate rows as they came.
  * - `alarm_state`, `cloud_alarm`: alarms of the gateways, and those the cloud raises about them.
+ * - `fed`: the last block that each tier beside has (see feed.ts).
  * - `forget`: what is to be deleted, and what was (see forget/forgetting.ts).
  * - `access`: tokens of people and programs, as hashes; `audit`: who did what (see access/tokens.ts and audit.ts).
  *
@@ -94,6 +95,7 @@ CREATE TABLE cloud_alarm (
   id INTEGER PRIMARY KEY, device INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, text TEXT NOT NULL,
   raised_ms REAL NOT NULL, cleared_ms REAL, closed_by TEXT, UNIQUE (device, kind, subject)
 ) STRICT;
+CREATE TABLE fed (tier TEXT PRIMARY KEY, block INTEGER NOT NULL) STRICT;
 CREATE TABLE forget (
   id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, tag TEXT, reason TEXT, who TEXT NOT NULL, at_ms REAL NOT NULL,
   phase TEXT NOT NULL DEFAULT 'blocks', up_to INTEGER NOT NULL, cursor INTEGER NOT NULL DEFAULT 0, removed TEXT NOT NULL,

@@ -42,6 +42,8 @@ export interface DeliveryOptions {
   readonly metrics: CloudMetrics;
   /** Seconds to wait while what keeps the readings cannot keep up; undefined when it can. */
   readonly pressure?: () => number | undefined;
+  /** So many new readings were stored. */
+  readonly onStored?: (readings: number) => void;
   /** A batch signed by this key was applied. */
   readonly onSigned?: (kid: Uint8Array) => void;
   /** The store can no longer be trusted: the process must end. */
@@ -157,6 +159,7 @@ export class Deliveries {
         this.#options.onSigned?.(header.signerKid);
         return done;
       });
+      this.#options.onStored?.(applied.readings);
       metrics.applied(applied, bytes.length, clock.monoMs() - startMs);
       return this.#sign(reply, message, { code: ANSWER_CODES.ok, ...applied, incarnation });
     } catch (thrown) {

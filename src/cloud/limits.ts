@@ -20,6 +20,8 @@ export interface CloudLimits extends RateLimits {
   readonly waitingPerDeviceMax: number;
   /** What those are told to wait. */
   readonly retryAfterS: number;
+  /** Readings that may wait for a tier beside; then gateways are told to. */
+  readonly lagReadingsMax: number;
   readonly queriesMax: number;
   readonly queryMs: number;
   /** At the end, requests under way get so long. */
@@ -39,6 +41,8 @@ export const CLOUD_LIMITS: CloudLimits = {
   // Twice what one receiver takes of all of them together (npm run bench): against what is broken or stolen, not a quota.
   deviceReadingsPerS: 2_000_000,
   deviceBytesPerS: 32 * 1024 * 1024,
+  // Some minutes of a large plant: a tier that restarts is waited for without anybody noticing.
+  lagReadingsMax: 5_000_000,
   // Queries share the thread with the batches; more at once would only make all of them late.
   queriesMax: 8,
   queryMs: 30_000,

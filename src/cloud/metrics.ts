@@ -17,7 +17,14 @@ export interface CloudMetrics {
   text(): Promise<string>;
 }
 
-export function cloudMetrics(sources: { alarms: CloudAlarms; requests: () => number }): CloudMetrics {
+export interface MetricSources {
+  readonly alarms: CloudAlarms;
+  readonly requests: () => number;
+  /** Tiers beside, with the readings that wait for each. */
+  readonly feeds: () => readonly { readonly name: string; readonly lag: number }[];
+}
+
+export function cloudMetrics(sources: MetricSources): CloudMetrics {
   const metrics = new Metrics(true);
   const rows = metrics.counter('cloud_rows', 'Rows taken, by whether they were new', ['new']);
   const readings = metrics.counter('cloud_readings', 'Readings stored');
@@ -32,6 +39,9 @@ export function cloudMetrics(sources: { alarms: CloudAlarms; requests: () => num
   metrics.collect('gauge', 'cloud_requests', 'Deliveries being received or waiting', [], () => [
     [{}, sources.requests()],
   ]);
+  metrics.collect('gauge', 'cloud_tier_lag_readings', 'Readings that wait for a tier beside', ['tier'], () =>
+    sources.feeds().map(({ name, lag }) => [{ tier: name }, lag]),
+  );
   return {
     applied(applied, size, ms) {
       rows.inc({ new: 'yes' }, applied.rows - applied.duplicates);

@@ -20,7 +20,9 @@ import { DeviceBook } from './device-book.ts';
 import type { DeviceList } from './devices.ts';
 import { EnrolDesk } from './enrol-desk.ts';
 import { EnrolTokens } from './enrol-tokens.ts';
+import { TierFeed } from './feed.ts';
 import { ForgetDesk } from './forget/desk.ts';
+import { type ForwardOptions, forwardTier } from './forward.ts';
 import { HelloDesk } from './hello-desk.ts';
 import { sendError } from './http-errors.ts';
 import { requireOwnKeyList } from './key-list.ts';
@@ -43,6 +45,8 @@ export interface CloudOptions {
   readonly readToken?: string | undefined;
   /** An operator's, beside those of the table. */
   readonly operatorToken?: string | undefined;
+  /** Hands every reading on, too. */
+  readonly forward?: ForwardOptions | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: Partial<CloudLimits>;
@@ -80,10 +84,11 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   const failed = new Promise<never>((_resolve, reject) => {
     onBroken = reject;
   });
-  const metrics = cloudMetrics({ alarms: store.cloudAlarms, requests: () => deliveries.requests });
+  const metrics = cloudMetrics({ alarms: store.cloudAlarms, requests: () => deliveries.requests, feeds: () => feeds });
   const book = new DeviceBook({ devices, db: store.db, audit: store.audit, logger });
   const onSigned = (kid: Uint8Array) => book.used(kid);
   const hello = new HelloDesk({ ...store, keys, devices, incarnation, sizeMax: limits.envelopeBytesMax, onSigned });
+  const feeds = feedsOf(options, store, limits);
   const deliveries = new Deliveries({
     keys,
     devices,
@@ -95,6 +100,10 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     logger,
     metrics,
     onSigned,
+    onStored: (readings) => {
+      for (const feed of feeds) feed.added(readings);
+    },
+    pressure: () => (feeds.some(({ holds }) => holds) ? limits.retryAfterS : undefined),
     onBroken,
   });
   const app = fastify({
@@ -115,6 +124,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     await app.listen({ host, port });
   } catch (cause) {
     desk.stop();
+    for (const feed of feeds) await feed.stop();
     store.close();
     throw new SluiceError('cloud.listen_failed', 'stop', `cannot listen on ${host}:${port}`, {
       hint: 'Another process may have the port; --port 0 takes a free one.',
@@ -132,6 +142,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     hurry.cancel();
     await deliveries.idle();
     desk.stop();
+    for (const feed of feeds) await feed.stop();
     store.close();
     logger.info('cloud receiver closed');
   };
@@ -156,6 +167,12 @@ function guarded({ host, readToken, operatorToken, clock }: CloudOptions, store:
     store.close();
     throw thrown;
   }
+}
+
+function feedsOf({ forward, devices, clock, logger }: CloudOptions, store: Store, limits: CloudLimits): TierFeed[] {
+  if (forward === undefined) return [];
+  const tier = forwardTier(forward, { ...store, devices, clock });
+  return [new TierFeed({ db: store.db, tier, clock, logger, lagReadingsMax: limits.lagReadingsMax })];
 }
 
 /** What people and programs ask. */
