@@ -7,13 +7,13 @@ import { join, resolve } from 'node:path';
 import { type UplinkConfig, uplinkSchema } from '../config/uplink.ts';
 import { SluiceError } from '../errors.ts';
 import { systemClock } from '../runtime/clock.ts';
-import { readCredential, readSecretFile } from '../runtime/credentials.ts';
+import { readCredential, readSecretFile, readSmallFile } from '../runtime/credentials.ts';
 import { moveWhole, SECRET_MODE, writeWhole } from '../runtime/safe-write.ts';
 import { enrolAt } from '../uplink/index.ts';
 import { hex, sameBytes } from '../wire/bytes.ts';
 import { type EnrolAnswer, type EnrolToken, parseToken } from '../wire/enrol.ts';
 import { KEY_LIST_FILE } from '../wire/keyfiles.ts';
-import { formatKeyList } from '../wire/keylist.ts';
+import { formatKeyList, openKeyList, parseKeyList } from '../wire/keylist.ts';
 import { type DeviceKey, formatDeviceKey, formatRootPublic, generateDeviceKey, parseDeviceKey } from '../wire/keys.ts';
 import { Exit, type ExitCode } from './exit.ts';
 import type { Output } from './output.ts';
@@ -51,12 +51,23 @@ export async function enroll(options: EnrollCommand, output: Output): Promise<Ex
   const answer = await enrolAt(uplink, token, own.key, systemClock);
   const root = join(options.out, ROOT_FILE);
   const list = join(options.out, KEY_LIST_FILE);
+  requireNewest(list, answer);
   writeWhole(list, formatKeyList(answer.list), SECRET_MODE);
   writeWhole(root, formatRootPublic(answer.root), SECRET_MODE);
   // Last: until then the same command does the same again.
   own.settle();
   print(options, own, answer, { root: resolve(root), list: resolve(list) }, output);
   return Exit.fine;
+}
+
+/** A box that was enrolled before may know a newer list than a cloud that went back. */
+function requireNewest(file: string, { root, keys }: EnrolAnswer): void {
+  if (!existsSync(file)) return;
+  const before = openKeyList(parseKeyList(readSmallFile(file)));
+  if (!sameBytes(before.root, root) || before.keys.version <= keys.version) return;
+  throw new SluiceError('keylist.outdated', 'stop', `the cloud's key list is older than ${file}`, {
+    hint: 'Is it the right cloud, and did it start with its newest list? Otherwise move the file away.',
+  });
 }
 
 function print(

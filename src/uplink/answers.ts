@@ -15,7 +15,7 @@ import type { Attempt, IgnoredAnswers } from './types.ts';
 
 export interface AnswerReader {
   readonly device: Uint8Array;
-  readonly keys: Pick<CloudKeys, 'answer' | 'follows' | 'version'>;
+  readonly keys: Pick<CloudKeys, 'answer' | 'follows' | 'unanswered' | 'version'>;
   readonly ignored: IgnoredAnswers;
   readonly wallMs: number;
 }
@@ -115,7 +115,9 @@ function waitAsked({ status, retryAfter, date }: Reply, wallMs: number): number 
   return status === 429 || status === 503 ? retryAfterMs(retryAfter, date, wallMs) : undefined;
 }
 
-function unknownKey({ follows, version }: AnswerReader['keys']): Outcome {
+function unknownKey({ follows, unanswered, version }: AnswerReader['keys']): Outcome {
+  if (unanswered)
+    return failed('network', 'an answer by a key that is not known, and the key list could not be fetched');
   const hint = follows
     ? `the receiver signs with a key that is not in its key list (version ${version} here), and gives no newer one: is it the right receiver, and does it serve its list (--key-list)?`
     : "the receiver signs with a key that is not in uplink.keys.cloud: copy the receiver's current public keys here";

@@ -41,6 +41,7 @@ export class CloudKeys {
   #keys: CloudPublic | undefined;
   #fetching: Promise<void> | undefined;
   #quietUntilMs = Number.NEGATIVE_INFINITY;
+  #unanswered = false;
 
   constructor(options: CloudKeysOptions) {
     this.#options = options;
@@ -72,6 +73,11 @@ export class CloudKeys {
     return this.#options.place !== undefined;
   }
 
+  /** Whether the last time nobody could say if there is a newer list: that is a failure of the moment, no verdict. */
+  get unanswered(): boolean {
+    return this.#unanswered;
+  }
+
   /** 0 before the first list. */
   get version(): number {
     return this.#keys?.version ?? 0;
@@ -98,7 +104,9 @@ export class CloudKeys {
     this.#quietUntilMs = clock.monoMs() + QUIET_MS;
     try {
       const message = { path, accept: KEY_LIST_CONTENT_TYPE, answerBytesMax: KEY_LIST_BYTES_MAX };
+      this.#unanswered = true;
       const { status, body } = await link.get(message, signal);
+      this.#unanswered = status === 408 || status === 429 || status >= 500;
       if (status !== 200) {
         logger.warn({ status }, 'uplink: the cloud gave no key list');
         return;

@@ -2,7 +2,7 @@
  * The files of `uplink.keys`: the device's key, and what is known of the cloud. That is either its keys themselves (`cloud.pub`), or the
  * root that signs lists of them (`root.pub`); then the newest list is kept beside it, or where `keys.list` says.
  */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { UplinkConfig } from '../config/uplink.ts';
 import { codeOf, SluiceError } from '../errors.ts';
@@ -72,7 +72,8 @@ function readCloud(keys: Keys): Pick<UplinkKeys, 'cloudKeys' | 'keyList'> {
   if ('answer' in known) return { cloudKeys: known, keyList: undefined };
   const file = keys.list ?? besideRoot(keys.cloud);
   const { cloudKeys, fault } = readList(file, known.root);
-  const save = (list: Uint8Array) => writeWhole(file, formatKeyList(list), SECRET_MODE);
+  const like = [file, keys.cloud].find((path) => !isText(path) && existsSync(path));
+  const save = (list: Uint8Array) => writeWhole(file, formatKeyList(list), SECRET_MODE, like);
   return { cloudKeys, keyList: { root: known.root, fault, save } };
 }
 

@@ -249,7 +249,9 @@ export class Lanes implements Site {
   #lastResort(): void {
     if (this.breaker.state === 'closed' || !this.breaker.admitsNew) return;
     if (this.lanes.some((lane) => lane.busy > 0)) return;
-    if (this.lanes.some((lane) => lane.waiting.length > 0) !== (this.breaker.state === 'open')) return;
+    const isOpen = this.breaker.state === 'open';
+    const isTried = ({ dueMs }: Trial) => isOpen || dueMs <= this.#clock.monoMs();
+    if (this.lanes.some(({ waiting }) => waiting.some(isTried)) !== isOpen) return;
     this.breaker.sent(HELLO_TRIAL);
     const asked = this.options.hello(this.#stop.signal).then((news) => {
       this.breaker.tell(HELLO_TRIAL, news);

@@ -158,6 +158,17 @@ describe('enroll', () => {
     expect(open).toMatchObject({ code: 2, problems: expect.stringMatching(/chmod 600/) });
   });
 
+  test('at a cloud that went back to an older key list is refused by a box that knows a newer one', async () => {
+    await enroll(await token());
+    await sluice('keygen', '--cloud', '--rotate', '--dir', place.path);
+    await sign('cloud-2.pub', at('newer.list'));
+    place.file('keys/cloud.list', readFileSync(at('newer.list'), 'utf8'), 0o600);
+    const refused = await enroll(await token());
+    expect(refused.problems).toMatch(/key list is older/);
+    expect(JSON.parse(readFileSync(at('keys/cloud.list'), 'utf8'))).toMatchObject({ version: 2 });
+    expect(existsSync(at('keys/device-enrolling.key'))).toBe(true);
+  });
+
   test('at a cloud that is not the one of the token is refused', async () => {
     const text = await token();
     await cloud?.close();

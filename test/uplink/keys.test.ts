@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { KeyListPlace } from '../../src/uplink/cloud-keys.ts';
+import { type Connect, connectHttp } from '../../src/uplink/connection.ts';
 import type { Uplink } from '../../src/uplink/index.ts';
 import { openKeyList, signKeyList } from '../../src/wire/keylist.ts';
 import { type CloudKey, generateCloudKey, generateRootKey, retirePrevious, toPublic } from '../../src/wire/keys.ts';
@@ -134,6 +135,25 @@ describe('the keys of the cloud', () => {
     await line.drained();
     await line.expectAllDelivered();
     expect(versions()).toEqual([1]);
+  });
+
+  test('are followed although the list could not be fetched at first: a failure, and nothing to call a person for', async () => {
+    await restart(line.keys);
+    let broken = 0;
+    const connect: Connect = (options) => {
+      const link = connectHttp(options);
+      const get: typeof link.get = (question, signal) =>
+        ++broken <= 2 ? Promise.reject(new Error('ECONNRESET')) : link.get(question, signal);
+      return { get, post: (message, signal) => link.post(message, signal), close: () => link.close() };
+    };
+    const uplink = start({ connect });
+    await load(until(() => uplink.state().delivered > 0));
+    await load(restart(generateCloudKey(line.keys)));
+    await load(until(() => versions().includes(2)));
+    await line.drained();
+    await line.expectAllDelivered();
+    expect(broken).toBeGreaterThan(2);
+    expect(held()).toEqual([]);
   });
 
   test('are followed although the list cannot be kept', async () => {
