@@ -1,11 +1,18 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { devicesFile, ensureDevices, startCloud } from '../cloud/index.ts';
-import { SluiceError } from '../errors.ts';
+import {
+  type Cloud,
+  type CloudLimits,
+  devicesFile,
+  ensureDevices,
+  startCloud,
+  type TlsMaterial,
+} from '../cloud/index.ts';
+import { describe, SluiceError } from '../errors.ts';
 import { aborted } from '../runtime/abort.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { readSecretFile, readSmallFile } from '../runtime/credentials.ts';
-import { openLog } from '../runtime/log.ts';
+import { type Logger, openLog } from '../runtime/log.ts';
 import { KEY_LIST_FILE } from '../wire/keyfiles.ts';
 import { parseKeyList } from '../wire/keylist.ts';
 import { parseCloudKey } from '../wire/keys.ts';
@@ -27,10 +34,16 @@ export interface CloudCommand {
   readonly forward?: string;
   readonly forwardTokenFile?: string;
   readonly forwardLag?: number;
+  readonly deviceReadings?: number;
+  readonly deviceBytes?: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsClientCa?: string;
 }
 
 export async function cloud(options: CloudCommand, _output: Output): Promise<ExitCode> {
-  const stopped = stopSignal();
+  let renew = (): void => {};
+  const stopped = stopSignal(options.tlsCert === undefined ? undefined : () => renew());
   const readToken = options.tokenFile === undefined ? undefined : readSecretFile(options.tokenFile);
   const operatorToken = options.operatorTokenFile === undefined ? undefined : readSecretFile(options.operatorTokenFile);
   const forwardToken = options.forwardTokenFile === undefined ? undefined : readSecretFile(options.forwardTokenFile);
@@ -48,10 +61,12 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
       readToken,
       operatorToken,
       forward: forwardOf(options, forwardToken),
-      limits: options.forwardLag === undefined ? {} : { lagReadingsMax: options.forwardLag },
+      limits: limitsOf(options),
+      tls: tlsOf(options),
       clock: systemClock,
       logger,
     });
+    renew = () => renewTls(options, running, logger);
     logger.info({ ready: true, url: running.url, data: options.data }, 'cloud receiver is up');
     try {
       await Promise.race([aborted(stopped), running.failed]);
@@ -86,4 +101,33 @@ function forwardOf({ forward: url }: CloudCommand, token: string | undefined) {
   if (url === undefined) return undefined;
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return { url, token };
   throw new SluiceError('usage.cloud', 'stop', `--forward takes an http or https URL, ${url} is none`);
+}
+
+function limitsOf({ forwardLag, deviceReadings, deviceBytes }: CloudCommand): Partial<CloudLimits> {
+  return {
+    ...(forwardLag !== undefined && { lagReadingsMax: forwardLag }),
+    ...(deviceReadings !== undefined && { deviceReadingsPerS: deviceReadings }),
+    ...(deviceBytes !== undefined && { deviceBytesPerS: deviceBytes }),
+  };
+}
+
+/** @throws usage.cloud, credential.unreadable, credential.exposed for a key that others can read */
+function tlsOf({ tlsCert, tlsKey, tlsClientCa }: CloudCommand): TlsMaterial | undefined {
+  if (tlsCert === undefined && tlsKey === undefined && tlsClientCa === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new SluiceError('usage.cloud', 'stop', 'TLS takes both --tls-cert and --tls-key');
+  }
+  const clientCa = tlsClientCa === undefined ? undefined : readSmallFile(tlsClientCa);
+  return { cert: readSmallFile(tlsCert), key: readSecretFile(tlsKey), clientCa };
+}
+
+/** What cannot be used changes nothing: a half-written file must not end the receiver. */
+function renewTls(options: CloudCommand, running: Pick<Cloud, 'renewTls'>, logger: Logger): void {
+  try {
+    const tls = tlsOf(options);
+    if (tls !== undefined) running.renewTls(tls);
+    logger.info('certificate and key were read again');
+  } catch (error) {
+    logger.error({ reason: describe(error) }, 'certificate and key stay what they were');
+  }
 }

@@ -6,5 +6,6 @@ export { type DeviceEntry, type DeviceList, devicesFile, ensureDevices, fixedDev
 export { issueToken } from './enrol-issue.ts';
 export { requireOwnKeyList } from './key-list.ts';
 export { CLOUD_LIMITS, type CloudLimits } from './limits.ts';
+export type { TlsMaterial } from './listener.ts';
 export { type Cloud, type CloudOptions, startCloud } from './server.ts';
 export type { Tier, TierBlock, TierReading, TierWindow, TransactionalTier } from './tier.ts';

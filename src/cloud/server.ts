@@ -28,6 +28,7 @@ import { sendError } from './http-errors.ts';
 import { requireOwnKeyList } from './key-list.ts';
 import { KeyRoutes } from './key-routes.ts';
 import { CLOUD_LIMITS, type CloudLimits } from './limits.ts';
+import { listener, type TlsMaterial } from './listener.ts';
 import { cloudMetrics } from './metrics.ts';
 import { openStore, type Store } from './store.ts';
 
@@ -45,6 +46,8 @@ export interface CloudOptions {
   readonly readToken?: string | undefined;
   /** An operator's, beside those of the table. */
   readonly operatorToken?: string | undefined;
+  /** Plain HTTP without it. */
+  readonly tls?: TlsMaterial | undefined;
   /** Hands every reading on, too. */
   readonly forward?: ForwardOptions | undefined;
   readonly clock: Clock;
@@ -59,6 +62,8 @@ export interface Cloud {
   readonly incarnation: string;
   /** Rejects when the disk can no longer be trusted: the process must end, and the next start checks. */
   readonly failed: Promise<never>;
+  /** For connections from now on. @throws cloud.tls_unusable; the old one stays in force */
+  renewTls(tls: TlsMaterial): void;
   /** Finishes what is being applied, then closes. Idempotent. */
   close(): Promise<void>;
 }
@@ -76,6 +81,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   const { host, port, dataDir, keys, keyList, devices, clock, logger } = options;
   if (keyList !== undefined) requireOwnKeyList(keyList, keys);
   const limits = { ...CLOUD_LIMITS, ...options.limits };
+  const door = listener(options.tls, { requestTimeoutMs: limits.bodyMs, keepAliveMs: KEEP_ALIVE_MS });
   const incarnation = new Uint8Array(randomBytes(INCARNATION_BYTES));
   const store = openStore(dataDir, clock);
   const doorkeeper = guarded(options, store);
@@ -108,8 +114,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   });
   const app = fastify({
     bodyLimit: JSON_BYTES_MAX,
-    requestTimeout: limits.bodyMs,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    serverFactory: (handler) => door.create(handler),
     // Names of tags go into the query, nothing long into the path.
     routerOptions: { maxParamLength: 100 },
     forceCloseConnections: 'idle',
@@ -132,7 +137,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     });
   }
   const bound = boundPort(app);
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${bound}`;
+  const url = `${door.scheme}://${host.includes(':') ? `[${host}]` : host}:${bound}`;
   logger.info({ url, incarnation: hex(incarnation), devices: devices.entries().length }, 'cloud receiver listens');
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
@@ -151,6 +156,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     url,
     incarnation: hex(incarnation),
     failed,
+    renewTls: (tls) => door.renew(tls),
     close() {
       closing ??= close();
       return closing;
