@@ -16,7 +16,7 @@ export function ambush(random: Random): Ambush {
 }
 
 /** What a story is about, besides everything else: what presses on the cache. */
-const THEMES = { plain: 60, disk: 16, 'free disk': 10, age: 8, memory: 6 } as const;
+const THEMES = { plain: 50, disk: 24, 'free disk': 9, age: 10, memory: 7 } as const;
 export type Theme = keyof typeof THEMES;
 
 export function theme(random: Random): Theme {
@@ -34,9 +34,9 @@ export function settings(random: Random, about: Theme): BoxSettings {
     about === 'disk'
       ? random.pick(SMALL_BYTES_MAX)
       : about === 'plain' && random.chance(0.4)
-        ? random.pick([140_000, 400_000])
+        ? random.pick([60_000, 300_000])
         : 2_000_000;
-  const isShortLived = about === 'age' || (about === 'plain' && random.chance(0.3));
+  const isShortLived = about === 'age' || (about === 'plain' && random.chance(0.5));
   return {
     uplink: uplinkSchema.parse({
       url: 'http://127.0.0.1:1',

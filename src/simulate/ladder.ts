@@ -25,8 +25,11 @@ const DROP_AGE = 0.9;
 const DROP_TO = 0.86;
 /** Sums of small numbers. */
 const ROUNDING = 1e-9;
-/** A flood can climb a small disk within a commit or two, and what it gives up lets it down again; more is flapping. */
-const STEPS_A_MINUTE_MAX = 20;
+/**
+ * Where a commit is a tenth of all that there is room for, each may climb, and what is given up for it lets down again; with
+ * four commits a second that is far less than flapping would be.
+ */
+const STEPS_A_MINUTE_MAX = 40;
 const MINUTE_MS = 60_000;
 
 export interface WatchParts {
