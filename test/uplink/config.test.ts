@@ -1,14 +1,18 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { uplinkSchema } from '../../src/config/uplink.ts';
-import { readUplinkKeys } from '../../src/uplink/index.ts';
+import { writeWhole } from '../../src/runtime/safe-write.ts';
+import { readUplinkKeys, uplinkKeyFaults } from '../../src/uplink/index.ts';
+import { formatKeyList, signKeyList } from '../../src/wire/keylist.ts';
 import {
   formatCloudPublic,
   formatDeviceKey,
+  formatRootPublic,
   generateCloudKey,
   generateDeviceKey,
+  generateRootKey,
   toPublic,
 } from '../../src/wire/keys.ts';
 
@@ -95,5 +99,64 @@ describe('the key files', () => {
   test('swapped files are refused by name, without showing what is in them', () => {
     const swapped = { device: formatCloudPublic(cloud), cloud: paths.cloud };
     expect(() => readUplinkKeys(swapped)).toThrow(expect.objectContaining({ code: 'uplink.key' }));
+  });
+
+  describe('with a root', () => {
+    const root = generateRootKey();
+    const rooted = { device: paths.device, cloud: join(folder, 'root.pub') };
+    const list = join(folder, 'cloud.list');
+    const listOf = (version: number) => signKeyList({ ...cloud, version }, root);
+    writeFileSync(rooted.cloud, formatRootPublic(root.publicKey));
+
+    test('the newest list is kept beside it, for the owner alone, and is there after a restart', () => {
+      const before = readUplinkKeys(rooted);
+      expect(before).toMatchObject({ cloudKeys: undefined, keyList: { root: root.publicKey, fault: undefined } });
+      before.keyList?.save(listOf(3));
+      before.keyList?.save(listOf(4));
+      expect(statSync(list).mode & 0o777).toBe(0o600);
+      expect(readdirSync(folder).sort()).toEqual(['cloud.list', 'cloud.pub', 'device.key', 'root.pub']);
+      expect(readUplinkKeys(rooted).cloudKeys).toEqual({ ...cloud, version: 4 });
+    });
+
+    test('a list that is damaged, or of another root, is said and fetched again: no reason not to start', () => {
+      const other = signKeyList(cloud, generateRootKey());
+      for (const text of [
+        '',
+        '{',
+        formatKeyList(other),
+        formatKeyList(listOf(4)).replace(/"list": "..../, '"list": "0000'),
+      ]) {
+        writeFileSync(list, text);
+        const { cloudKeys, keyList } = readUplinkKeys(rooted);
+        expect([cloudKeys, keyList?.fault instanceof Error]).toEqual([undefined, true]);
+      }
+    });
+
+    test('from a credential needs a place for the list', () => {
+      const credential = { ...rooted, cloud: formatRootPublic(root.publicKey) };
+      expect(() => readUplinkKeys(credential)).toThrow(expect.objectContaining({ code: 'uplink.key' }));
+      const [fault] = uplinkKeyFaults(credential);
+      expect(fault).toMatchObject({ setting: 'cloud', error: { hint: expect.stringContaining('uplink.keys.list') } });
+      const placed = { ...credential, list: join(folder, 'state', 'newest.list') };
+      readUplinkKeys(placed).keyList?.save(listOf(5));
+      expect(readUplinkKeys(placed).cloudKeys?.version).toBe(5);
+    });
+
+    test('that is weak is refused', () => {
+      const weak = formatRootPublic(Uint8Array.from({ length: 32 }, (_, i) => (i === 0 ? 1 : 0)));
+      expect(() => readUplinkKeys({ ...rooted, cloud: weak })).toThrow(expect.objectContaining({ code: 'uplink.key' }));
+    });
+  });
+
+  test('the device key is seen to change in its file, once, and what cannot be used is said', () => {
+    const { deviceChanged } = readUplinkKeys(paths);
+    expect(deviceChanged?.()).toBeUndefined();
+    const next = generateDeviceKey(device.device);
+    writeWhole(paths.device, formatDeviceKey(next), 0o600);
+    expect(deviceChanged?.()).toEqual(next);
+    expect(deviceChanged?.()).toBeUndefined();
+    writeWhole(paths.device, 'garbage', 0o600);
+    expect(() => deviceChanged?.()).toThrow(expect.objectContaining({ code: 'uplink.key' }));
+    expect(deviceChanged?.()).toBeUndefined();
   });
 });
