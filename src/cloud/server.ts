@@ -12,7 +12,7 @@ import { AlarmRoutes } from './api/alarms.ts';
 import { Api, type ApiOptions } from './api/api.ts';
 import { registerExport } from './api/export.ts';
 import { registerForget } from './api/forget.ts';
-import { OPENAPI } from './api/openapi.ts';
+import { OPENAPI } from './api/openapi/document.ts';
 import { ReadingRoutes } from './api/readings.ts';
 import { type Guard, guard } from './auth.ts';
 import { Deliveries } from './deliveries.ts';
