@@ -36,6 +36,9 @@ export interface CloudCommand {
   readonly forwardLag?: number;
   readonly deviceReadings?: number;
   readonly deviceBytes?: number;
+  /** Milliseconds. */
+  readonly keepFor?: number;
+  readonly keepBytes?: number;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsClientCa?: string;
@@ -62,6 +65,7 @@ export async function cloud(options: CloudCommand, _output: Output): Promise<Exi
       operatorToken,
       forward: forwardOf(options, forwardToken),
       limits: limitsOf(options),
+      keep: { keepMs: options.keepFor, keepBytes: options.keepBytes },
       tls: tlsOf(options),
       clock: systemClock,
       logger,

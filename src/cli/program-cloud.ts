@@ -31,6 +31,8 @@ export function cloudCommands(program: Command, output: Output, exit: (code: num
     .option('--tls-cert <file>', 'speak HTTPS with this certificate and chain, PEM; SIGHUP reads it again')
     .option('--tls-key <file>', 'its key, PEM (mode 0600)')
     .option('--tls-client-ca <file>', 'take only clients whose certificate one of these signed')
+    .option('--keep-for <duration>', 'remove readings that are older, such as 400d (default: keep all)', duration)
+    .option('--keep-bytes <count>', 'remove the oldest readings when the store takes more (default: keep all)', whole)
     .option('--device-readings <count>', 'one gateway may send so many a second (default: 2000000)', whole)
     .option('--device-bytes <count>', 'and so many bytes (default: 33554432)', whole)
     .option('--forward <url>', 'hand every reading on to this address, too: POST of NDJSON, at least once')

@@ -93,6 +93,8 @@ export class BlockStore {
   readonly #page: Statement<[number, number, number, number], { id: number; rows: number; directory: number }>;
   readonly #whole: Statement<[number], WholeRow>;
   readonly #remove: Statement<[number]>;
+  readonly #removeBefore: Statement<[number, number, number, number, number]>;
+  readonly #removeOldest: Statement<[number, number]>;
   readonly #first: Statement<[number, number], { first_ms: number }>;
 
   constructor(db: Db) {
@@ -114,6 +116,13 @@ export class BlockStore {
       'SELECT id, rows, directory FROM block WHERE device = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?',
     );
     this.#whole = db.prepare('SELECT device, run, class, shift_ms, boot FROM block WHERE id = ?');
+    this.#removeBefore = db.prepare(
+      `DELETE FROM block WHERE id IN (SELECT id FROM block
+         WHERE device = ? AND span = ? AND first_ms < ? AND last_ms < ? ORDER BY first_ms LIMIT ?)`,
+    );
+    this.#removeOldest = db.prepare(
+      'DELETE FROM block WHERE id IN (SELECT id FROM block WHERE device = ? AND span = ? ORDER BY first_ms LIMIT 1)',
+    );
     this.#remove = db.prepare('DELETE FROM block WHERE id = ?');
     this.#first = db.prepare('SELECT first_ms FROM block WHERE device = ? AND span = ? ORDER BY first_ms LIMIT 1');
     this.#after = db.prepare('SELECT id FROM block WHERE device = ? AND id > ? ORDER BY id LIMIT ?');
@@ -216,6 +225,22 @@ export class BlockStore {
 
   remove(id: number): void {
     this.#remove.run(id);
+  }
+
+  /** Those of a device that end before a time, at most `limit`. @returns how many, as the next */
+  removeBefore(device: number, beforeMs: number, limit: number): number {
+    let gone = 0;
+    for (const span of SPANS_MS.keys()) {
+      if (gone < limit) gone += this.#removeBefore.run(device, span, beforeMs, beforeMs, limit - gone).changes;
+    }
+    return gone;
+  }
+
+  /** The one of a device that begins first. */
+  removeOldest(device: number): number {
+    const firsts = SPANS_MS.map((_, span) => this.#first.get(device, span)?.first_ms ?? Number.POSITIVE_INFINITY);
+    const span = firsts.indexOf(Math.min(...firsts));
+    return this.#removeOldest.run(device, span).changes;
   }
 
   /** The first piece keeps the number of the block. */

@@ -30,6 +30,7 @@ import { KeyRoutes } from './key-routes.ts';
 import { CLOUD_LIMITS, type CloudLimits } from './limits.ts';
 import { listener, type TlsMaterial } from './listener.ts';
 import { cloudMetrics } from './metrics.ts';
+import { Retention, type RetentionLimits } from './retention.ts';
 import { openStore, type Store } from './store.ts';
 
 export interface CloudOptions {
@@ -46,6 +47,8 @@ export interface CloudOptions {
   readonly readToken?: string | undefined;
   /** An operator's, beside those of the table. */
   readonly operatorToken?: string | undefined;
+  /** All, without it. */
+  readonly keep?: RetentionLimits | undefined;
   /** Plain HTTP without it. */
   readonly tls?: TlsMaterial | undefined;
   /** Hands every reading on, too. */
@@ -124,11 +127,13 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
   const enrol = new EnrolDesk({ tokens: new EnrolTokens(store.db), book, audit: store.audit, keyList, clock });
   new KeyRoutes({ ...{ keys, keyList, book, enrol, incarnation, clock, logger }, audit: store.audit }).register(app);
   const desk = new ForgetDesk(store.forgetting, clock, logger);
+  const retention = new Retention(options.keep ?? {}, { ...store, blocks: store.tier.blocks, clock, logger });
   answers(app, store, devices, desk, { guard: doorkeeper, clock, logger, limits, metrics });
   try {
     await app.listen({ host, port });
   } catch (cause) {
     desk.stop();
+    retention.stop();
     for (const feed of feeds) await feed.stop();
     store.close();
     throw new SluiceError('cloud.listen_failed', 'stop', `cannot listen on ${host}:${port}`, {
@@ -147,6 +152,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     hurry.cancel();
     await deliveries.idle();
     desk.stop();
+    retention.stop();
     for (const feed of feeds) await feed.stop();
     store.close();
     logger.info('cloud receiver closed');
