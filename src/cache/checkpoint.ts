@@ -2,7 +2,8 @@
  * Windows across a restart. A checkpoint holds the open ones as they were after some block of the journal, and those that were
  * closed and waited; after a crash the blocks since then are counted again. What that closes and is on disk already was written
  * before the crash; the rest waited, and waits again. What the wall clock had closed is open again and closed once more.
- * Where the deadband thins, the journal tells less than the windows knew: those that were counted again say so.
+ * Where the deadband thins, the journal tells less than the windows knew: those that were counted again say so, and so do
+ * those that the value before them may last into.
  */
 import type { SlotKind } from '../reading.ts';
 import type { BlockColumns } from '../wire/block.ts';
@@ -81,9 +82,15 @@ export function restoreWindows(
   const windows = new WindowBook(periods);
   const saved = readCheckpoint(store);
   if (saved !== undefined && saved.periods.join() !== periods.join()) return windows;
-  const isPartial = rawRemoved(store).id > (saved?.blockId ?? -1);
-  const written = new Written(store, saved?.windowsId ?? 0, windows, isPartial, nowMs);
-  if (saved !== undefined) written.keepWaiting(windows.restore(saved.state, nowMs), nowMs);
+  const written = new Written(store, saved?.windowsId ?? 0, windows, nowMs);
+  if (saved !== undefined) {
+    const waiting = windows.restore(saved.state, nowMs);
+    // Written all at once, or not at all.
+    if (store.lastWindowsId() <= saved.windowsId) windows.wait(waiting, nowMs);
+  }
+  const thinned = thinnedTags(store);
+  let isPartial = rawRemoved(store).id > (saved?.blockId ?? -1);
+  const isLost = (tag: number) => isPartial || thinned(tag);
   for (const row of allBlocks(store, saved === undefined ? 0 : blockAfter(saved.blockId))) {
     if (!holdsReadings(row.class)) continue;
     try {
@@ -91,10 +98,11 @@ export function restoreWindows(
       if (content.kind === 'readings') addColumns(windows, content.columns, kindOf, nowMs);
     } catch {
       // Damaged: reported and set aside when it is to be sent.
+      isPartial = true;
     }
-    written.keepOthers(nowMs);
+    written.keepOthers(isLost, nowMs);
   }
-  written.close(nowMs);
+  written.close(isLost, nowMs);
   return windows;
 }
 
@@ -117,63 +125,67 @@ export function addColumns(
 /** What was written since the checkpoint. */
 class Written {
   readonly #windows: WindowBook;
-  /** A level: `tag start`. */
-  readonly #keys: readonly Set<string>[];
-  readonly #isThin: (tag: number) => boolean;
+  /** A level: `tag start` → how many readings its rows have. */
+  readonly #totals: readonly Map<string, number>[];
+  /** Of a tag: end of its last window. */
+  readonly #ends = new Map<number, number>();
 
-  /** @param isPartial some of the journal since the checkpoint is gone. */
-  constructor(store: BlockStore, afterId: number, windows: WindowBook, isPartial: boolean, nowMs: number) {
+  constructor(store: BlockStore, afterId: number, windows: WindowBook, nowMs: number) {
     this.#windows = windows;
-    this.#keys = windows.periods.map(() => new Set());
+    this.#totals = windows.periods.map(() => new Map());
     for (const rows of windowsAfter(store, afterId)) {
-      const keys = this.#keys[windows.periods.indexOf(rows.periodMs)];
-      for (let row = 0; row < rows.length; row++) keys?.add(keyOf(rows, row));
+      const totals = this.#totals[windows.periods.indexOf(rows.periodMs)];
+      if (totals !== undefined) this.#note(rows, totals);
       windows.repairs.note(rows, nowMs);
     }
-    this.#isThin = isPartial ? () => true : thinnedTags(store);
   }
 
-  keepWaiting(waiting: readonly WindowRows[], nowMs: number): void {
-    for (const rows of waiting) {
-      const keys = this.#keys[this.#windows.periods.indexOf(rows.periodMs)];
-      const kept = new WindowRows(rows.periodMs);
-      for (let row = 0; row < rows.length; row++)
-        if (keys?.has(keyOf(rows, row)) !== true)
-          kept.push(rows.tag[row] as number, rows.numbers, row * WINDOW_NUMBERS);
-      this.#windows.wait([kept], nowMs);
+  #note(rows: WindowRows, totals: Map<string, number>): void {
+    const { length, tag, numbers, periodMs } = rows;
+    for (let row = 0; row < length; row++) {
+      const number = (column: number) => numbers[row * WINDOW_NUMBERS + column] as number; // in bounds, here and below
+      const key = keyOf(rows, row);
+      const before = (number(W.flags) & FLAG.whole) === 0 ? (totals.get(key) ?? 0) : 0;
+      totals.set(key, before + number(W.total));
+      const seq = tag[row] as number;
+      this.#ends.set(seq, Math.max(this.#ends.get(seq) ?? Number.NEGATIVE_INFINITY, number(W.start) + periodMs));
     }
   }
 
-  /** Of what the journal closed: parts are written with their readings, and so is everything else of their windows. */
-  keepOthers(nowMs: number): void {
+  /**
+   * Of what the journal closed: what is written is left out. Nobody knows which parts are; those windows, and those that
+   * were written with other readings (by the wall clock they closed sooner), are counted again from raw.
+   */
+  keepOthers(isLost: (tag: number) => boolean, nowMs: number): void {
     for (const rows of this.#windows.open.take()) {
-      const keys = this.#keys[this.#windows.periods.indexOf(rows.periodMs)];
-      const kept = new WindowRows(rows.periodMs);
-      for (let row = 0; row < rows.length; row++) {
+      const { periodMs, length, tag, numbers } = rows;
+      const totals = this.#totals[this.#windows.periods.indexOf(periodMs)];
+      const kept = new WindowRows(periodMs);
+      for (let row = 0; row < length; row++) {
         const at = row * WINDOW_NUMBERS;
-        const flags = rows.numbers[at + W.flags] as number; // in bounds, here and below
-        if ((flags & FLAG.part) !== 0 || keys?.has(keyOf(rows, row)) === true) continue;
-        if (this.#isThin(rows.tag[row] as number)) rows.numbers[at + W.flags] = flags | FLAG.thin;
-        kept.push(rows.tag[row] as number, rows.numbers, at);
+        const seq = tag[row] as number; // in bounds, here and below
+        const flags = numbers[at + W.flags] as number;
+        const written = totals?.get(keyOf(rows, row));
+        const fromMs = numbers[at + W.start] as number;
+        if ((flags & FLAG.part) !== 0 || (written !== undefined && written !== numbers[at + W.total])) {
+          const unsure = { tag: seq, periodMs, fromMs, toMs: fromMs + periodMs, unsure: true };
+          this.#windows.repairs.add(unsure, nowMs);
+        } else if (written === undefined) {
+          if (isLost(seq)) numbers[at + W.flags] = flags | FLAG.thin;
+          kept.push(seq, numbers, at);
+        }
       }
       this.#windows.wait([kept], nowMs);
     }
   }
 
   /** Closes what the wall clock had closed. */
-  close(nowMs: number): void {
-    const { open, periods, repairs } = this.#windows;
-    this.#keys.forEach((keys, level) => {
-      for (const key of keys) {
-        const [tag = 0, startMs = 0] = key.split(' ').map(Number);
-        if (!open.isOpen(tag, level, startMs)) continue;
-        open.closeWritten(tag, level, startMs);
-        // It may have been a second one, opened after the clock was set back.
-        repairs.add({ tag, periodMs: periods[level] ?? 0, startMs }, nowMs);
-      }
-    });
-    this.keepOthers(nowMs);
-    open.flagOpen(FLAG.thin, this.#isThin);
+  close(isLost: (tag: number) => boolean, nowMs: number): void {
+    const { open } = this.#windows;
+    open.closeWritten((tag, level, startMs) => this.#totals[level]?.has(`${tag} ${startMs}`) === true);
+    this.keepOthers(isLost, nowMs);
+    for (const [tag, endMs] of this.#ends) open.known(tag, endMs);
+    open.lost(isLost);
   }
 }
 

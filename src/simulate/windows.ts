@@ -42,10 +42,10 @@ export function windowProblems(
     const name = tags.get(tag)?.name ?? '?';
     const mine = waiting.filter((repair) => repair.tag === tag && repair.periodMs === periodMs);
     const isOpen = next.open.isOpen(tag, periods.indexOf(periodMs), startMs);
-    if (isThinned(name) || isOpen || mine.some((repair) => repair.startMs === startMs)) return [];
+    if (isThinned(name) || isOpen || next.repairs.has(tag, periodMs, startMs)) return [];
     // What came late into a window before may last into this one.
     const reach = HOLD_MS_MAX + periodMs;
-    const isTimeOpen = mine.some((repair) => repair.startMs < startMs && repair.startMs >= startMs - reach);
+    const isTimeOpen = mine.some(({ fromMs, toMs }) => fromMs < startMs && toMs > startMs - reach);
     const wrong = difference(window, periodMs, readings.get(name) ?? [], isTimeOpen);
     const at = new Date(startMs).toISOString();
     return wrong === undefined ? [] : [`the window of ${name} of ${periodMs} ms at ${at}: ${wrong}`];

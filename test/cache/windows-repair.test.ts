@@ -189,6 +189,22 @@ describe('late readings', () => {
     gateway.remove();
   });
 
+  test('last into the next window when nothing newer is known', () => {
+    const gateway = new Gateway();
+    gateway.take(0, START_MS + 200, 40, 0);
+    gateway.does({ what: 'commit' });
+    // The wall clock closes the first window; what comes of it then is newer than what was seen.
+    gateway.clock.advance(5000);
+    gateway.take(1, START_MS + 5200, 1, 0);
+    gateway.does({ what: 'commit' });
+    gateway.take(0, START_MS + 800, 0, Quality.commError);
+    gateway.take(0, START_MS + 13_500, 7, 0);
+    gateway.take(0, START_MS + 13_800, 8, 0);
+    gateway.end();
+    expectExact(gateway);
+    gateway.remove();
+  });
+
   test('of a thinned tag stay parts: all is exact but the time-weighted mean, and that says so', () => {
     const gateway = new Gateway();
     const seen: Row[] = [];

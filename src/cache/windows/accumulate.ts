@@ -20,7 +20,7 @@ import { WindowRows } from './rows.ts';
 import { foldRun } from './run.ts';
 import { NO_SCALE, settleWindow } from './scale.ts';
 import type { AccumulatorState, WindowSource } from './source.ts';
-import { BAD, HOLD_MS_MAX, LATE_IN_A_ROW_MAX, R, TagTimes } from './tag-times.ts';
+import { BAD, LATE_IN_A_ROW_MAX, R, TagTimes } from './tag-times.ts';
 import { clearWindow, FLAG, foldBad, foldValue, mergeChild, moreWindows, W, WINDOW_NUMBERS } from './window.ts';
 
 /** For readings that are in order but slow to come: polls of slow devices, batches from brokers. */
@@ -32,7 +32,7 @@ export class WindowAccumulator {
   #capacity = 0;
   #levels: Float64Array[];
   readonly #times: TagTimes;
-  readonly #late = new LateParts();
+  readonly #late: LateParts;
   #closed: WindowRows[];
   #tags = 0;
 
@@ -42,12 +42,14 @@ export class WindowAccumulator {
     this.#base = periods[0] ?? Number.POSITIVE_INFINITY;
     this.#levels = periods.map(() => new Float64Array(0));
     this.#times = new TagTimes(periods.length);
+    this.#late = new LateParts(periods);
     this.#closed = periods.map((period) => new WindowRows(period));
   }
 
   /** @param kindOf by the tags' numbers; texts have no windows. @param nowMs monotonic. */
   add(rows: WindowSource, sorted: SortedRows, kindOf: (tag: number) => SlotKind, nowMs: number): void {
     if (this.periods.length === 0) return;
+    const isThinned = sorted.kept < sorted.order.length;
     const highest = sorted.tags.at(-1);
     if (highest !== undefined) this.#makeRoom(highest + 1);
     for (let t = 0; t < sorted.tags.length; t++) {
@@ -59,6 +61,7 @@ export class WindowAccumulator {
       const value =
         kind === 'int64' || kind === 'uint64' ? asNumbers(rows.value, sorted.order, start, end, kind) : rows.value;
       this.#addTag(tag, rows, value, sorted.order, start, end);
+      if (isThinned) this.#times.noteThinned(tag, rows, sorted.order, start, end);
       this.#times.running[this.#times.at(tag) + R.arrivedMs] = nowMs;
     }
   }
@@ -82,14 +85,16 @@ export class WindowAccumulator {
         const isLate = time < from || time < (running[r + R.closedMs] as number);
         if (isLate && (running[r + R.lateInARow] as number) < LATE_IN_A_ROW_MAX) {
           running[r + R.lateInARow] = (running[r + R.lateInARow] as number) + 1;
-          this.#addLate(tag, time, value[row] as number, q);
+          this.#times.late(this.#levels, tag, time, value[row] as number, q);
+          this.#late.add(this.#levels, tag, time, value[row] as number, q);
           continue;
         }
         if (isLate || !this.#next(tag, r, time)) this.#moveTo(tag, time, isLate);
+        if ((running[r + R.unsure] as number) !== 0) this.#times.sureAgain(this.#levels, tag, time);
       }
       running[r + R.lateInARow] = 0;
       running[r + R.seenMs] = time;
-      if (time < (running[r + R.upTo] as number)) this.#outOfOrder(tag, time);
+      if (time < (running[r + R.upTo] as number)) this.#times.outOfOrder(this.#levels, tag, time);
       else {
         times.extend(base, at, r, 0, time);
         running[r + R.holdMs] = q >= BAD ? Number.NaN : time;
@@ -98,17 +103,6 @@ export class WindowAccumulator {
       if (q >= BAD) foldBad(base, at);
       else foldValue(base, at, time, value[row] as number, q === 0);
     }
-  }
-
-  /** Its time is past: windows that hold it, or that began with what was held then, do not know their time any more. */
-  #outOfOrder(tag: number, time: number): void {
-    const at = tag * WINDOW_NUMBERS;
-    this.#levels.forEach((w, level) => {
-      const from = w[at + W.start] as number;
-      const isInside = from <= time;
-      const lasts = from <= time + HOLD_MS_MAX && time >= this.#times.before(tag, level);
-      if (isInside || lasts) w[at + W.flags] = (w[at + W.flags] as number) | FLAG.time;
-    });
   }
 
   /** The common case of `#moveTo`: the shortest window ended, the next longer one goes on. @returns whether it is this. */
@@ -196,22 +190,6 @@ export class WindowAccumulator {
     if (end > (running[r + R.knownMs] as number)) running[r + R.knownMs] = end;
   }
 
-  /** A part of its own of every window that was closed; the first that is open takes it, and hands it on when it closes. */
-  #addLate(tag: number, time: number, value: number, q: number): void {
-    this.#outOfOrder(tag, time);
-    const at = tag * WINDOW_NUMBERS;
-    for (let level = 0; level < this.periods.length; level++) {
-      const open = this.#levels[level] as Float64Array;
-      const period = this.periods[level] as number;
-      const from = Math.floor(time / period) * period;
-      const isOpen = from === open[at + W.start];
-      const target = isOpen ? open : this.#late.part(level, tag, from);
-      if (q >= BAD) foldBad(target, isOpen ? at : 0);
-      else foldValue(target, isOpen ? at : 0, time, value, q === 0);
-      if (isOpen) return;
-    }
-  }
-
   /** Closes what has passed in each tag's own time: its last reading's, and what went by since that arrived. */
   closePassed(nowMs: number): void {
     const [shortest] = this.#levels;
@@ -244,22 +222,46 @@ export class WindowAccumulator {
     return taken;
   }
 
+  /** NaN: none is open. */
+  openMs(tag: number, level: number): number {
+    return tag < this.#tags ? (this.#levels[level]?.[tag * WINDOW_NUMBERS + W.start] ?? Number.NaN) : Number.NaN;
+  }
+
   isOpen(tag: number, level: number, startMs: number): boolean {
     return tag < this.#tags && this.#levels[level]?.[tag * WINDOW_NUMBERS + W.start] === startMs;
   }
 
-  /** The window was written before: closes it, and the shorter ones in it, as that did. */
-  closeWritten(tag: number, level: number, startMs: number): void {
-    if (this.isOpen(tag, level, startMs)) this.#closeUpTo(tag, level, 0);
+  /** Closes open windows that were written before, and the shorter ones in them, as that did. */
+  closeWritten(isWritten: (tag: number, level: number, startMs: number) => boolean): void {
+    for (let tag = 0; tag < this.#tags; tag++) {
+      for (let level = 0; level < this.periods.length; level++) {
+        const start = this.#levels[level]?.[tag * WINDOW_NUMBERS + W.start] as number;
+        if (!Number.isNaN(start) && isWritten(tag, level, start)) this.#closeUpTo(tag, level, 0);
+      }
+    }
   }
 
-  /** Puts flags on every open window of the tags that are meant. */
-  flagOpen(flags: number, isMeant: (tag: number) => boolean): void {
+  /** Readings of the tags that are meant may be missing: in their open windows, and last of all. */
+  lost(isMeant: (tag: number) => boolean): void {
     for (let tag = 0; tag < this.#tags; tag++) {
       if (!isMeant(tag)) continue;
+      this.#times.running[this.#times.at(tag) + R.unsure] = 1;
       const at = tag * WINDOW_NUMBERS + W.flags;
-      for (const w of this.#levels) w[at] = (w[at] as number) | flags;
+      for (const w of this.#levels) w[at] = (w[at] as number) | FLAG.thin;
     }
+  }
+
+  /** Up to that time windows of the tag are written, whether or not they were seen here. */
+  known(tag: number, endMs: number): void {
+    this.#makeRoom(tag + 1);
+    this.#times.known(tag, endMs);
+  }
+
+  /** Up to that time the journal has not all that its windows saw; −∞: it has. */
+  missingMs(tag: number): number {
+    return tag < this.#tags
+      ? (this.#times.running[this.#times.at(tag) + R.missingMs] as number)
+      : Number.NEGATIVE_INFINITY;
   }
 
   /** As if nothing of the tag had ever come. */

@@ -3,8 +3,7 @@
  *
  * What closed is written together, `WRITE_AFTER_MS` after the first of it: six windows of a tag side by side take less room
  * than one each in six blocks, and fewer pages are written. A crash loses none: what waited is in the checkpoint, or is counted
- * again from the journal, which holds every reading since. Late parts are never held back: at every commit either all rows of
- * a window are on disk, or it has none but the one that waits.
+ * again from the journal, which holds every reading since. All that waits is written at once, late parts as well.
  */
 import type { SlotKind } from '../../reading.ts';
 import type { SortedRows } from '../../wire/sort.ts';
@@ -15,7 +14,6 @@ import { RepairQueue, type RepairState } from './repair-queue.ts';
 import { WindowRows } from './rows.ts';
 import { byShelf } from './shelf.ts';
 import type { AccumulatorState, WindowSource } from './source.ts';
-import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
 
 const WRITE_AFTER_MS = 60_000;
 /** Of one length. At full speed a commit closes as many. */
@@ -34,12 +32,13 @@ export interface WindowsState {
 
 export class WindowBook {
   readonly open: WindowAccumulator;
-  readonly repairs = new RepairQueue();
+  readonly repairs: RepairQueue;
   #waiting: WindowRows[];
   #sinceMs: number | undefined;
 
   constructor(periods: readonly number[]) {
     this.open = new WindowAccumulator(periods);
+    this.repairs = new RepairQueue(periods);
     this.#waiting = periods.map((period) => new WindowRows(period));
   }
 
@@ -55,27 +54,20 @@ export class WindowBook {
   take(nowMs: number): { readonly closed: WindowRows[]; readonly blocks: NewWindows[] } {
     this.open.closePassed(nowMs);
     const closed = this.open.take();
-    const hasParts = this.wait(closed, nowMs);
+    this.wait(closed, nowMs);
     const isLong = this.#waiting.some(({ length }) => length >= ROWS_WAITING_MAX);
-    if (!hasParts && !isLong && !(nowMs - (this.#sinceMs ?? nowMs) >= WRITE_AFTER_MS)) return { closed, blocks: [] };
+    if (!isLong && !(nowMs - (this.#sinceMs ?? nowMs) >= WRITE_AFTER_MS)) return { closed, blocks: [] };
     return { closed, blocks: this.flush() };
   }
 
-  /** @returns whether there are parts of windows that were written before. */
-  wait(closed: readonly WindowRows[], nowMs: number): boolean {
-    let hasParts = false;
+  wait(closed: readonly WindowRows[], nowMs: number): void {
     for (const rows of closed) {
       const waiting = this.#waiting[this.periods.indexOf(rows.periodMs)];
       if (waiting === undefined) continue;
       this.#sinceMs ??= nowMs;
       waiting.pushAll(rows);
-      for (let row = 0; row < rows.length && !hasParts; row++) {
-        const flags = rows.numbers[row * WINDOW_NUMBERS + W.flags] as number; // in bounds
-        hasParts = (flags & FLAG.part) !== 0;
-      }
       this.repairs.note(rows, nowMs);
     }
-    return hasParts;
   }
 
   /** What waits, as it is written. It goes on waiting until `written`. */

@@ -4,28 +4,23 @@ import type { BlockColumns } from '../../wire/block.ts';
 import { decodeContent } from '../content.ts';
 import { isRolled, openRolled } from '../rolled/open.ts';
 import { type BlockRow, type BlockStore, spanOf } from '../store.ts';
-import { asNumbers } from './integers.ts';
 import { settleWindow } from './scale.ts';
+import { TagReadings } from './tag-readings.ts';
 import { BAD, HOLD_MS_MAX } from './tag-times.ts';
 import { emptyWindow, foldBad, foldValue, W } from './window.ts';
 
-interface Reading {
-  readonly timeMs: number;
-  readonly value: number;
-  readonly quality: number;
-}
-
 const NO_GUESS = 255;
+const NONE = new TagReadings();
 
 export class RawReadings {
-  readonly #byTag: ReadonlyMap<number, Reading[]>;
+  readonly #byTag: ReadonlyMap<number, TagReadings>;
   readonly #fromMs: number;
   readonly #toMs: number;
   rows = 0;
 
   /** Readings from `fromMs` up to, not including, `toMs`. */
   constructor(tags: Iterable<number>, fromMs: number, toMs: number) {
-    this.#byTag = new Map([...tags].map((tag) => [tag, []]));
+    this.#byTag = new Map([...tags].map((tag) => [tag, new TagReadings()]));
     this.#fromMs = fromMs;
     this.#toMs = toMs;
   }
@@ -45,80 +40,87 @@ export class RawReadings {
     if (content.kind === 'readings') this.#add(content.columns);
   }
 
-  #add({ tags, timeMs, value, quality, rows }: BlockColumns): void {
+  #add({ tags, timeMs, value, quality }: BlockColumns): void {
     let row = 0;
     for (const { tag, kind, counts } of tags) {
       const start = row;
       row += counts.reduce((sum, count) => sum + count, 0);
       const readings = this.#byTag.get(tag);
       if (readings === undefined || kind === 'text') continue;
-      const order = Uint32Array.from({ length: rows }, (_, at) => at);
-      const values = kind === 'int64' || kind === 'uint64' ? asNumbers(value, order, start, row, kind) : value;
+      const values = numbersOf(value, kind);
       for (let at = start; at < row; at++) {
-        const time = timeMs[at] as number; // in bounds
+        const time = timeMs[at] as number; // in bounds, here and below
         if (time < this.#fromMs || time >= this.#toMs) continue;
-        readings.push({ timeMs: time, value: values[at] as number, quality: quality[at] as number });
+        readings.push(time, Number(values[at]), quality[at] as number);
         this.rows++;
       }
     }
   }
 
   add(tag: number, timeMs: number, value: number, quality: number): void {
-    this.#byTag.get(tag)?.push({ timeMs, value, quality });
+    this.#byTag.get(tag)?.push(timeMs, value, quality);
     this.rows++;
   }
 
   /** Once, when all are there. Of one time, the last to arrive counts last. */
   sort(): void {
-    for (const readings of this.#byTag.values()) readings.sort((a, b) => a.timeMs - b.timeMs);
+    for (const readings of this.#byTag.values()) readings.sort();
   }
 
   /** The first reading at or after that time; undefined when there is none. */
   firstFrom(tag: number, timeMs: number): number | undefined {
-    return this.#byTag.get(tag)?.[this.#firstAt(tag, timeMs)]?.timeMs;
+    const { times, firstAt } = this.#of(tag);
+    return times[firstAt(timeMs)];
   }
 
   /** Time of the last reading before that one; −Infinity when there is none. */
   lastBefore(tag: number, timeMs: number): number {
-    return this.#byTag.get(tag)?.[this.#firstAt(tag, timeMs) - 1]?.timeMs ?? Number.NEGATIVE_INFINITY;
+    const { times, firstAt } = this.#of(tag);
+    return times[firstAt(timeMs) - 1] ?? Number.NEGATIVE_INFINITY;
   }
 
   window(tag: number, startMs: number, periodMs: number): Float64Array {
     const window = emptyWindow(startMs);
-    const readings = this.#byTag.get(tag) ?? [];
+    const { times, values, qualities, firstAt } = this.#of(tag);
     const endMs = startMs + periodMs;
-    let at = this.#firstAt(tag, startMs);
-    let held = readings[at - 1];
+    let at = firstAt(startMs);
     let upToMs = startMs;
+    let heldMs = Number.NaN;
+    let held = 0;
+    const hold = (row: number) => {
+      heldMs = (qualities[row] as number) < BAD ? (times[row] as number) : Number.NaN; // in bounds, here and below
+      held = values[row] as number;
+    };
     const extend = (timeMs: number) => {
-      if (held !== undefined && held.quality < BAD) {
-        const lasted = Math.min(timeMs, held.timeMs + HOLD_MS_MAX) - upToMs;
-        if (lasted > 0) {
-          window[W.area] = (window[W.area] ?? 0) + held.value * lasted;
-          window[W.covered] = (window[W.covered] ?? 0) + lasted;
-        }
+      const lasted = Math.min(timeMs, heldMs + HOLD_MS_MAX) - upToMs;
+      // NaN where nothing is held.
+      if (lasted > 0) {
+        window[W.area] = (window[W.area] as number) + held * lasted;
+        window[W.covered] = (window[W.covered] as number) + lasted;
       }
       upToMs = timeMs;
     };
-    for (let next = readings[at]; next !== undefined && next.timeMs < endMs; next = readings[++at]) {
-      extend(next.timeMs);
-      held = next;
-      if (next.quality >= BAD) foldBad(window, 0);
-      else foldValue(window, 0, next.timeMs, next.value, next.quality === 0);
+    if (at > 0) hold(at - 1);
+    for (; at < times.length && (times[at] as number) < endMs; at++) {
+      const time = times[at] as number;
+      const quality = qualities[at] as number;
+      extend(time);
+      hold(at);
+      if (quality >= BAD) foldBad(window, 0);
+      else foldValue(window, 0, time, held, quality === 0);
     }
     extend(endMs);
     settleWindow(window, 0, NO_GUESS);
     return window;
   }
 
-  #firstAt(tag: number, timeMs: number): number {
-    const readings = this.#byTag.get(tag) ?? [];
-    let low = 0;
-    for (let high = readings.length; low < high; ) {
-      const middle = (low + high) >>> 1;
-      if ((readings[middle]?.timeMs ?? 0) < timeMs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  #of(tag: number): TagReadings {
+    return this.#byTag.get(tag) ?? NONE;
   }
+}
+
+function numbersOf(value: Float64Array, kind: string): Float64Array | BigInt64Array | BigUint64Array {
+  if (kind !== 'int64' && kind !== 'uint64') return value;
+  const View = kind === 'int64' ? BigInt64Array : BigUint64Array;
+  return new View(value.buffer as ArrayBuffer, value.byteOffset, value.length); // columns are made here, never shared
 }

@@ -1,5 +1,5 @@
 /** Finished windows of one length, waiting to be written: one row each, growing by doubling. */
-import { W, WINDOW_NUMBERS } from './window.ts';
+import { clearWindow, W, WINDOW_NUMBERS } from './window.ts';
 
 const FIRST_CAPACITY = 64;
 
@@ -26,6 +26,17 @@ export class WindowRows {
     const to = this.length * WINDOW_NUMBERS;
     for (let i = 0; i < WINDOW_NUMBERS; i++) numbers[to + i] = w[from + i] as number; // in bounds
     this.length++;
+  }
+
+  /** Another row: a window without readings. @returns its number. */
+  open(tag: number, startMs: number, flags: number): number {
+    const row = this.length;
+    this.#makeRoom(row + 1);
+    this.tag[row] = tag;
+    clearWindow(this.numbers, row * WINDOW_NUMBERS, startMs);
+    this.numbers[row * WINDOW_NUMBERS + W.flags] = flags;
+    this.length++;
+    return row;
   }
 
   pushAll({ length, tag, numbers }: WindowRows): void {

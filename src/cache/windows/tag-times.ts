@@ -1,5 +1,7 @@
 /** The running numbers of each tag: what it holds since when, and how far each open window has counted that. */
-import { W } from './window.ts';
+import { THINNED } from '../../reading.ts';
+import type { WindowSource } from './source.ts';
+import { FLAG, W, WINDOW_NUMBERS } from './window.ts';
 
 /** Five times the longest silence that a healthy tag keeps by default. */
 export const HOLD_MS_MAX = 300_000;
@@ -22,8 +24,12 @@ export const R = {
   knownMs: 6,
   /** Of the values, as `scale.ts` numbers them. */
   scale: 7,
+  /** Time of the last reading that windows saw and the journal did not get: the deadband kept it back, or a crash may have. */
+  missingMs: 8,
+  /** Not 0 after a crash that may have lost readings: what is held is not sure until the next one. */
+  unsure: 9,
   /** From here one a level: the time to which the open window's area is counted, then that of the reading before it. */
-  upTo: 8,
+  upTo: 10,
 } as const;
 
 export class TagTimes {
@@ -66,6 +72,58 @@ export class TagTimes {
     w[at + W.covered] = (w[at + W.covered] as number) + lasted;
   }
 
+  /** Its time is past: windows that hold it, or that began with what was held then, do not know their time any more. */
+  outOfOrder(levels: readonly Float64Array[], tag: number, time: number): void {
+    const at = tag * WINDOW_NUMBERS;
+    for (let level = 0; level < levels.length; level++) {
+      const w = levels[level] as Float64Array; // in bounds, here and below
+      const from = w[at + W.start] as number;
+      const isInside = from <= time;
+      const lasts = from <= time + HOLD_MS_MAX && time >= this.before(tag, level);
+      if (isInside || lasts) w[at + W.flags] = (w[at + W.flags] as number) | FLAG.time;
+    }
+  }
+
+  /**
+   * A reading of a closed window. It may be later than all that was seen (the wall clock closed its window early, and the next
+   * is not open yet): then its value is what lasts.
+   */
+  late(levels: readonly Float64Array[], tag: number, time: number, value: number, quality: number): void {
+    this.outOfOrder(levels, tag, time);
+    const r = this.at(tag);
+    const { running } = this;
+    if (time < (running[r + R.seenMs] as number)) return; // in bounds
+    for (let level = 0; level < levels.length; level++)
+      this.extend(levels[level] as Float64Array, tag * WINDOW_NUMBERS, r, level, time);
+    running[r + R.seenMs] = time;
+    running[r + R.holdMs] = quality >= BAD ? Number.NaN : time;
+    running[r + R.holdValue] = value;
+  }
+
+  /** What was held until now may have been another value: the windows that it lasted into do not know. */
+  sureAgain(levels: readonly Float64Array[], tag: number, time: number): void {
+    const r = this.at(tag);
+    this.running[r + R.unsure] = 0;
+    this.running[r + R.missingMs] = Math.max(this.running[r + R.missingMs] as number, time);
+    const at = tag * WINDOW_NUMBERS + W.flags;
+    for (const w of levels) w[at] = (w[at] as number) | FLAG.thin;
+  }
+
+  /** Of some rows of the tag, the latest that the journal does not get. */
+  noteThinned(tag: number, { timeMs, quality }: WindowSource, order: Uint32Array, start: number, end: number): void {
+    const at = this.at(tag) + R.missingMs;
+    for (let i = start; i < end; i++) {
+      const row = order[i] as number; // in bounds, here and below
+      if (((quality[row] as number) & THINNED) === 0) continue;
+      this.running[at] = Math.max(this.running[at] as number, timeMs[row] as number);
+    }
+  }
+
+  known(tag: number, endMs: number): void {
+    const at = this.at(tag) + R.knownMs;
+    this.running[at] = Math.max(this.running[at] as number, endMs);
+  }
+
   grow(from: number, capacity: number, scale: number): void {
     const next = new Float64Array(capacity * this.#stride);
     next.set(this.running);
@@ -80,6 +138,7 @@ export class TagTimes {
     this.running[r + R.closedMs] = Number.NEGATIVE_INFINITY;
     this.running[r + R.knownMs] = Number.NEGATIVE_INFINITY;
     this.running[r + R.scale] = scale;
+    this.running[r + R.missingMs] = Number.NEGATIVE_INFINITY;
     this.running[r + R.seenMs] = Number.NEGATIVE_INFINITY;
   }
 }
