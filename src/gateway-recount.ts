@@ -2,7 +2,7 @@
  * Looks now and then whether the ledger still adds up: at the start, every night with all blocks, and hourly while it does
  * not. A difference that nobody can explain is an alarm; it clears when the account adds up again.
  */
-import { differenceLine, type RecountReport, recountCache } from './cache/index.ts';
+import { type CacheClient, differenceLine, type RecountReport, recountCache } from './cache/index.ts';
 import type { CacheConfig } from './config/cache.ts';
 import { asError, describe } from './errors.ts';
 import type { Pipeline } from './pipeline/index.ts';
@@ -11,8 +11,6 @@ import type { Clock, Timer } from './runtime/clock.ts';
 import type { Logger } from './runtime/log.ts';
 
 const ALARM = 'ledger_difference';
-/** The sources connect first. */
-const FIRST_MS = 2000;
 /** After the day's report, when plants are quiet. */
 const NIGHTLY_AT = '02:30';
 const AGAIN_MS = 3_600_000;
@@ -22,22 +20,25 @@ const SHOWN_MAX = 3;
 export interface Recounted {
   readonly config: { readonly cache: CacheConfig };
   readonly pipeline: Pick<Pipeline, 'gatewayAlarm'>;
+  readonly cache: Pick<CacheClient, 'account'>;
   readonly clock: Clock;
   readonly logger: Pick<Logger, 'info' | 'warn' | 'error'>;
 }
 
-export function startRecount({ config, pipeline, clock, logger }: Recounted): { stop(): Promise<void> } {
+export function startRecount({ config, pipeline, cache, clock, logger }: Recounted): { stop(): Promise<void> } {
   const stopping = new AbortController();
   let running: Promise<void> | undefined;
   let timer: Timer | undefined;
+  const tell = (report: RecountReport, contents: boolean) => {
+    const text = differenceText(report);
+    if (text === undefined) logger.info({ blocks: report.blocks }, 'the ledger was counted again and adds up');
+    else logger.error({ ...report }, text);
+    pipeline.gatewayAlarm(ALARM, text !== undefined, text ?? 'the ledger adds up again');
+    if (text !== undefined) later(AGAIN_MS, contents);
+  };
   const look = async (contents: boolean) => {
     try {
-      const report = await recountCache(config.cache, contents, stopping.signal);
-      const text = differenceText(report);
-      if (text === undefined) logger.info({ blocks: report.blocks }, 'the ledger was counted again and adds up');
-      else logger.error({ ...report }, text);
-      pipeline.gatewayAlarm(ALARM, text !== undefined, text ?? 'the ledger adds up again');
-      if (text !== undefined) later(AGAIN_MS, contents);
+      tell(await recountCache(config.cache, contents, stopping.signal), contents);
     } catch (thrown) {
       if (stopping.signal.aborted) return;
       logger.warn({ err: asError(thrown) }, `the ledger could not be counted again: ${describe(thrown)}`);
@@ -53,7 +54,9 @@ export function startRecount({ config, pipeline, clock, logger }: Recounted): { 
     timer?.cancel();
     timer = clock.after(delayMs, () => start(contents));
   };
-  later(FIRST_MS, false);
+  // The cache looked while it was opened: a thread at every start would cost 4 MB that are not given back.
+  if (cache.account === undefined) start(false);
+  else tell(cache.account, false);
   const calendar = startCalendar(clock);
   calendar.daily(NIGHTLY_AT, () => start(true));
   return {

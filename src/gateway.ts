@@ -153,7 +153,7 @@ async function runPath(config: Config, options: GatewayOptions, openCache: OpenC
     for (const state of sources()) hmi.source(state.source, state);
     await warmWindows(config, cache, registry, hmi);
     started('the look at the log', watchLog({ path: config.cache.path, pipeline, clock }));
-    started('the recount', startRecount({ config, pipeline, clock, logger }));
+    started('the recount', startRecount({ config, pipeline, cache, clock, logger }));
     const host = config.hmi.mqtt?.listen.host;
     const hmiUrl = hmi.port === undefined ? {} : { hmi: `mqtt://${host}:${hmi.port}` };
     options.onReady({ ...hmiUrl, ...(url === undefined ? {} : { http: url }) });

@@ -1,5 +1,6 @@
 /** The cache as the main thread sees it: hands over buffers, never waits for the disk, knows what is committed. */
 import { SluiceError } from '../errors.ts';
+import type { RecountReport } from './ledger-rules.ts';
 import { bytesOf, isUrgent, Outbox } from './outbox.ts';
 import {
   type Call,
@@ -48,6 +49,7 @@ export class Client implements CacheClient {
   run: Uint8Array = new Uint8Array();
   boot: Uint8Array = new Uint8Array();
   damage: readonly DamageNote[] = [];
+  account: RecountReport | undefined;
   readonly #damageListeners: ((note: DamageNote) => void)[] = [];
   readonly #port: CachePort;
   readonly #outbox = new Outbox();
@@ -78,6 +80,7 @@ export class Client implements CacheClient {
         this.run = message.run;
         this.boot = message.boot;
         this.damage = message.damage;
+        this.account = message.account;
         ready.resolve();
       } else this.#receive(message);
     });

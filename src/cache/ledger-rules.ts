@@ -31,6 +31,14 @@ export interface LedgerDifference {
   readonly counter?: string;
 }
 
+export interface RecountReport {
+  readonly differences: readonly LedgerDifference[];
+  /** Blocks that were opened; 0 when only the directory was looked at. */
+  readonly blocks: number;
+  /** Ids of blocks that do not hold what the directory says. */
+  readonly wrong: readonly number[];
+}
+
 export interface Witnesses {
   readonly rows: readonly LedgerRow[];
   readonly sources: ReadonlyMap<number, string>;

@@ -5,6 +5,7 @@ import { asError, codeOf, isSluiceError, type Recovery, SluiceError } from '../e
 import type { AtRestKeys } from './at-rest.ts';
 import type { CacheCore } from './core.ts';
 import type { ForgetDone } from './forget/forgetting.ts';
+import type { RecountReport } from './ledger-rules.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { TargetConfig } from './targets.ts';
 import type { Append, CacheTag, ClosedWindows, LadderState } from './types.ts';
@@ -71,6 +72,7 @@ export type FromWorker =
       readonly run: Uint8Array;
       readonly boot: Uint8Array;
       readonly damage: readonly DamageNote[];
+      readonly account: RecountReport | undefined;
     }
   | { readonly type: 'committed'; readonly seq: number }
   | { readonly type: 'forgotten'; readonly done: ForgetDone }

@@ -12,18 +12,10 @@ import { all, ledgerRows, metaOf, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import type { BlockRow } from './store.ts';
 
-export type { LedgerDifference } from './ledger-rules.ts';
+export type { LedgerDifference, RecountReport } from './ledger-rules.ts';
 
 /** About 20 ms of reading. */
 const PAGE = 64;
-
-export interface RecountReport {
-  readonly differences: readonly LedgerDifference[];
-  /** Blocks that were opened; 0 when only the directory was looked at. */
-  readonly blocks: number;
-  /** Ids of blocks that do not hold what the directory says. */
-  readonly wrong: readonly number[];
-}
 
 /** @param pending `target\nsource id` → readings. Within the transaction in which they were counted. */
 export function differencesOf(db: Database, pending: ReadonlyMap<string, number>): LedgerDifference[] {

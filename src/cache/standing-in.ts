@@ -29,6 +29,7 @@ export class StandIn implements CacheClient {
   readonly run = new Uint8Array(RUN_BYTES);
   readonly boot = new Uint8Array(RUN_BYTES);
   readonly damage = [];
+  readonly account = undefined;
   readonly uncommittedBytesMax: number;
   /** Rejects with `cache.writable` when the file system takes writes again. */
   readonly failed: Promise<never>;

@@ -7,6 +7,7 @@ import type { AlarmRow } from '../wire/control.ts';
 import type { HelloAnswer, HelloRun } from '../wire/hello.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import type { Range, RangeSet } from '../wire/ranges.ts';
+import type { RecountReport } from './ledger-rules.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { Backlog, CacheStats, LadderState } from './stats.ts';
 
@@ -208,6 +209,8 @@ export interface CacheClient {
   readonly boot: Uint8Array;
   /** What was found damaged when the cache was opened, and what became of it; empty on all good days. */
   readonly damage: readonly DamageNote[];
+  /** The ledger against the directory of blocks when the cache was opened; undefined where that could not be read. */
+  readonly account: RecountReport | undefined;
   /** Before the first chunk that uses it. */
   registerTag(tag: CacheTag): void;
   /**

@@ -1,5 +1,6 @@
 /** The cache's thread: opens the store and hands it to the loop. Everything else is in `loop.ts` and `core.ts`. */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { Database } from 'better-sqlite3';
 import { codeOf } from '../errors.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { parseDeviceKey } from '../wire/keys.ts';
@@ -10,9 +11,11 @@ import { isReadOnly, makeFolder, readOnly } from './folder.ts';
 import { spoolOf } from './forget/spool.ts';
 import { BallastFile, ballastBytes } from './ladder/ballast.ts';
 import { diskOf } from './ladder/room.ts';
+import type { RecountReport } from './ledger-rules.ts';
 import { lockFolder } from './lock.ts';
 import { CacheLoop } from './loop.ts';
 import { errorFacts, type FromWorker, type ToWorker, type WorkerOptions } from './protocol.ts';
+import { recountDirectory } from './recount.ts';
 import type { DamageNote } from './recover/notes.ts';
 import { isSuspicious, openingReason, openRecovering } from './recover/open.ts';
 import { clearSuspect, markSuspect, markUnsynced } from './recover/suspect.ts';
@@ -30,6 +33,7 @@ interface OpenCore {
   readonly core: CacheCore;
   readonly wear: Wear;
   readonly notes: readonly DamageNote[];
+  readonly account: RecountReport | undefined;
   /** Whose lock it is. */
   readonly release: () => void;
 }
@@ -69,12 +73,21 @@ function openCore({ config, targets, keys, device, version, reason }: WorkerOpti
         version,
         reason: openingReason(reason, found),
       });
-      return { core, wear };
+      return { core, wear, account: recountAtStart(db) };
     });
     return { ...value, notes, release: () => lock.release() };
   } catch (thrown) {
     lock.release();
     throw thrown;
+  }
+}
+
+/** Before anything is delivered, and without a thread of its own. What cannot be read here is told by whoever needs it. */
+function recountAtStart(db: Database): RecountReport | undefined {
+  try {
+    return { differences: recountDirectory(db), blocks: 0, wrong: [] };
+  } catch {
+    return undefined;
   }
 }
 
@@ -93,7 +106,7 @@ function fail(thrown: unknown): void {
 
 try {
   const { config } = options;
-  const { core, wear, notes, release } = openCore(options);
+  const { core, wear, notes, account, release } = openCore(options);
   const loop = new CacheLoop({
     core,
     clock: systemClock,
@@ -115,7 +128,7 @@ try {
   });
   process.on('uncaughtException', fail);
   const { run, boot } = core.runs.current;
-  post({ type: 'ready', run, boot, damage: notes });
+  post({ type: 'ready', run, boot, damage: notes, account });
 } catch (thrown) {
   fail(thrown);
 }

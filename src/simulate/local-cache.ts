@@ -81,7 +81,7 @@ export function localCache(options: LocalCacheOptions): LocalCache {
       },
       onMessage: (receive) => {
         listeners.push(receive);
-        receive({ type: 'ready', run, boot, damage: [] });
+        receive({ type: 'ready', run, boot, damage: [], account: undefined });
       },
       // A simulated thread ends with its process.
       onEnd: () => {},
