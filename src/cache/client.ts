@@ -1,6 +1,6 @@
 /** The cache as the main thread sees it: hands over buffers, never waits for the disk, knows what is committed. */
 import { SluiceError } from '../errors.ts';
-import type { RecountReport } from './ledger-rules.ts';
+import type { RecountReport } from './account.ts';
 import { bytesOf, isUrgent, Outbox } from './outbox.ts';
 import {
   type Call,

@@ -1,4 +1,6 @@
 /** The edge cache: everything that other parts use. */
+
+export type { LedgerDifference, RecountReport } from './account.ts';
 export type { AtRestKeys } from './at-rest.ts';
 export { atRestKeyFaults, makeAtRestKey, readAtRestKeyFile, readAtRestKeys } from './at-rest-key.ts';
 export { type AtRestKeyUse, keyWornText } from './at-rest-rows.ts';
@@ -22,7 +24,6 @@ export type {
   WindowView,
 } from './reader.ts';
 export { type CacheReader, readCache } from './reader.ts';
-export type { LedgerDifference, RecountReport } from './recount.ts';
 export { recountCache } from './recount-client.ts';
 export { StandIn } from './standing-in.ts';
 export { type StorageView, storageView } from './storage-view.ts';

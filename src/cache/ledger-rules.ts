@@ -2,42 +2,12 @@
  * What must be true of every ledger, for each source and target. Two witnesses are no part of it: what the directory of the
  * blocks says is pending, and the numbers that readings were given (each got one, and none is given twice).
  */
+
 import { CLASS_NUMBERS, holdsReadings } from '../wire/classes.ts';
+import type { LedgerDifference, LedgerRule } from './account.ts';
 import { type Divided, whyOf } from './ledger-reasons.ts';
 import type { LedgerRow, RunRow } from './store.ts';
 import { WRITE_OFF_REASONS } from './types.ts';
-
-/**
- * - `intake`: received = rejected + duplicate + thinned + accepted
- * - `committed`: accepted = committed
- * - `rejected`, `dropped`: the sum = its reasons
- * - `pending`: accepted − delivered − written off = what the blocks hold for the target
- * - `numbers`: committed, of all sources = numbers given to readings since the ledger began
- * - `negative`: no counter is below zero
- */
-export type LedgerRule = 'intake' | 'committed' | 'rejected' | 'dropped' | 'pending' | 'numbers' | 'negative';
-
-export interface LedgerDifference {
-  readonly rule: LedgerRule;
-  /** Empty where it is about all. */
-  readonly source: string;
-  /** Empty where it is about none. */
-  readonly target: string;
-  /** The left side of the rule; 0 for `negative`. */
-  readonly expected: number;
-  /** The right side; the counter itself for `negative`. */
-  readonly found: number;
-  /** Of the counter, for `negative`. */
-  readonly counter?: string;
-}
-
-export interface RecountReport {
-  readonly differences: readonly LedgerDifference[];
-  /** Blocks that were opened; 0 when only the directory was looked at. */
-  readonly blocks: number;
-  /** Ids of blocks that do not hold what the directory says. */
-  readonly wrong: readonly number[];
-}
 
 export interface Witnesses {
   readonly rows: readonly LedgerRow[];

@@ -2,10 +2,10 @@
 
 import type { CacheConfig } from '../config/cache.ts';
 import { asError, codeOf, isSluiceError, type Recovery, SluiceError } from '../errors.ts';
+import type { RecountReport } from './account.ts';
 import type { AtRestKeys } from './at-rest.ts';
 import type { CacheCore } from './core.ts';
 import type { ForgetDone } from './forget/forgetting.ts';
-import type { RecountReport } from './ledger-rules.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { TargetConfig } from './targets.ts';
 import type { Append, CacheTag, ClosedWindows, LadderState } from './types.ts';

@@ -3,10 +3,10 @@ import { Worker } from 'node:worker_threads';
 import type { CacheConfig } from '../config/cache.ts';
 import { SluiceError } from '../errors.ts';
 import { builtFile } from '../runtime/built.ts';
+import type { RecountReport } from './account.ts';
 import type { AtRestKeys } from './at-rest.ts';
 import { readAtRestKeys } from './at-rest-key.ts';
 import { type ErrorFacts, fromFacts } from './protocol.ts';
-import type { RecountReport } from './recount.ts';
 
 export interface RecountOptions {
   readonly path: string;

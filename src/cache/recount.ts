@@ -5,14 +5,15 @@
  */
 import type { Database } from 'better-sqlite3';
 import { CLASS_NUMBERS, holdsReadings } from '../wire/classes.ts';
+import type { LedgerDifference } from './account.ts';
 import { addTo } from './counts.ts';
 import { NUMBERED_BEFORE } from './ledger-anew.ts';
-import { type LedgerDifference, ledgerDifferences, numbersGiven } from './ledger-rules.ts';
+import { ledgerDifferences, numbersGiven } from './ledger-rules.ts';
 import { all, ledgerRows, metaOf, readColumns } from './query.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import type { BlockRow } from './store.ts';
 
-export type { LedgerDifference, RecountReport } from './ledger-rules.ts';
+export type { LedgerDifference, RecountReport } from './account.ts';
 
 /** About 20 ms of reading. */
 const PAGE = 64;

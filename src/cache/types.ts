@@ -7,7 +7,7 @@ import type { AlarmRow } from '../wire/control.ts';
 import type { HelloAnswer, HelloRun } from '../wire/hello.ts';
 import type { CloudPublic, DeviceKey } from '../wire/keys.ts';
 import type { Range, RangeSet } from '../wire/ranges.ts';
-import type { RecountReport } from './ledger-rules.ts';
+import type { RecountReport } from './account.ts';
 import type { DamageNote } from './recover/notes.ts';
 import type { Backlog, CacheStats, LadderState } from './stats.ts';
 

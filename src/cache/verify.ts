@@ -2,10 +2,11 @@
 import type { Database } from 'better-sqlite3';
 import { hex } from '../wire/bytes.ts';
 import { CLASSES, type ClassNumber, holdsReadings } from '../wire/classes.ts';
+import type { LedgerDifference } from './account.ts';
 import { decodeContent } from './content.ts';
 import { addTo } from './counts.ts';
 import { all, readSound, readWhole, storedBlock } from './query.ts';
-import { differencesOf, type LedgerDifference, targetsOf } from './recount.ts';
+import { differencesOf, targetsOf } from './recount.ts';
 import { blockRow, JOURNAL_COLUMNS, type JournalRecord } from './rows.ts';
 import { type BlockRow, lastNumber } from './store.ts';
 
