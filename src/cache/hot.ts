@@ -50,6 +50,8 @@ export class HotTable {
   /** Monotonic: from here on it is stale. NaN: there is no reading. */
   #staleAtMs = new Float64Array(FIRST_CAPACITY).fill(Number.NaN);
   #isStale = new Uint8Array(FIRST_CAPACITY);
+  /** Counted by every reading, and whatever else changes what is known. */
+  #changes = new Uint32Array(FIRST_CAPACITY);
   readonly #texts: (string | undefined)[] = [];
   #listeners: ((indexes: readonly number[]) => void)[] = [];
   #timer: Timer | undefined;
@@ -85,6 +87,7 @@ export class HotTable {
       this.#saved?.rows.delete(id);
       const index = this.#byId.get(id);
       if (index === undefined) continue;
+      this.#changes[index] = (this.#changes[index] as number) + 1;
       this.#staleAtMs[index] = Number.NaN;
       this.#value[index] = 0;
       this.#texts[index] = undefined;
@@ -107,6 +110,7 @@ export class HotTable {
       this.#quality[index] = q;
       this.#staleAtMs[index] = nowMs + about.liveMs;
       this.#isStale[index] = 0;
+      this.#changes[index] = (this.#changes[index] as number) + 1;
       if (about.kind === 'number' || about.kind === 'bool') this.#value[index] = value[row] as number;
       else if (about.kind === 'text') this.#texts[index] = isBad(q) ? undefined : texts[value[row] as number];
       else this.#value.set(value.subarray(row, row + 1), index); // moves bytes: 64-bit integers arrive as they were
@@ -124,6 +128,15 @@ export class HotTable {
       timeMs: this.#timeMs[index] ?? 0,
       quality: isLive || isBad(q) ? q : Quality.stale,
     };
+  }
+
+  /** @param marks of the tags from this one on: become others wherever `get` answers otherwise than it did before. */
+  mark(first: number, marks: Float64Array): void {
+    const nowMs = this.#clock.monoMs();
+    for (let at = 0; at < marks.length; at++) {
+      const isLive = nowMs < (this.#staleAtMs[first + at] ?? Number.NaN);
+      marks[at] = 2 * (this.#changes[first + at] ?? 0) + (isLive ? 1 : 0);
+    }
   }
 
   /** False for what is past its time, and for what never came. */
@@ -225,6 +238,7 @@ export class HotTable {
     if (about.kind === 'text') this.#texts[index] = isBad(quality[row] ?? 0) ? undefined : texts[value[row] ?? 0];
     this.#staleAtMs[index] = Number.NEGATIVE_INFINITY;
     this.#isStale[index] = 1;
+    this.#changes[index] = (this.#changes[index] as number) + 1;
   }
 
   #read(index: number, { kind }: HotTag, q: number): PlainValue {
@@ -264,23 +278,26 @@ export class HotTable {
 
   #grow(): void {
     const capacity = this.#capacity * 2;
-    const [timeMs, value, quality, staleAtMs, isStale] = [
+    const [timeMs, value, quality, staleAtMs, isStale, changes] = [
       this.#timeMs,
       this.#value,
       this.#quality,
       this.#staleAtMs,
       this.#isStale,
+      this.#changes,
     ];
     this.#timeMs = new Float64Array(capacity);
     this.#value = new Float64Array(capacity);
     this.#quality = new Uint8Array(capacity);
     this.#staleAtMs = new Float64Array(capacity).fill(Number.NaN);
     this.#isStale = new Uint8Array(capacity);
+    this.#changes = new Uint32Array(capacity);
     this.#timeMs.set(timeMs);
     this.#value.set(value);
     this.#quality.set(quality);
     this.#staleAtMs.set(staleAtMs);
     this.#isStale.set(isStale);
+    this.#changes.set(changes);
     this.#capacity = capacity;
   }
 }

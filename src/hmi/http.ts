@@ -102,10 +102,10 @@ export async function startHttp(config: HttpConfig, view: HttpView): Promise<Htt
   return { url: `http://${host}:${port}`, stop: () => app.close() };
 }
 
-/** Whatever waits comes between two pieces. */
-async function* turnByTurn(pieces: Iterable<string>): AsyncGenerator<string> {
-  for (const piece of pieces) {
-    yield piece;
+/** Whatever waits comes between two groups. */
+async function* turnByTurn(groups: Iterable<readonly Uint8Array[]>): AsyncGenerator<Uint8Array> {
+  for (const pieces of groups) {
+    yield* pieces;
     await nextTurn();
   }
 }

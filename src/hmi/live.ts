@@ -10,6 +10,8 @@ export interface LiveView {
   size(): number;
   /** The quality is already stale when the value is. */
   read(index: number): { readonly value: PlainValue; readonly timeMs: number; readonly quality: number } | undefined;
+  /** @param marks of the tags from this one on: become others wherever `read` answers otherwise than it did before. */
+  mark(first: number, marks: Float64Array): void;
   /** False for what is past its time, and for what never came. */
   isLive(index: number): boolean;
   /** Of a tag that is not registered, and was before the start. */
@@ -30,6 +32,7 @@ export function liveView(registry: Registry, hot: HotTable, remembered?: Remembe
     indexOf: (name) => registry.byName(name)?.index,
     size: () => registry.size,
     read: (index) => hot.get(index),
+    mark: (first, marks) => hot.mark(first, marks),
     isLive: (index) => hot.isLive(index),
     remembered: (name) => remembered?.get(name),
     allRemembered: () => remembered?.all() ?? [],

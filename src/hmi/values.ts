@@ -6,7 +6,7 @@
 import { Quality } from '../reading.ts';
 import type { LiveView } from './live.ts';
 import { NOT_AVAILABLE, readingFields } from './topics.ts';
-import { allValues } from './values-all.ts';
+import { AllValues } from './values-all.ts';
 
 /** In one request. */
 export const TAGS_MAX = 100;
@@ -31,10 +31,12 @@ export interface ValueAnswer {
 
 export class ValueDesk {
   readonly #live: LiveView;
+  readonly #all: AllValues;
   readonly #ask: AskDevice;
 
   constructor(live: LiveView, ask: AskDevice) {
     this.#live = live;
+    this.#all = new AllValues(live);
     this.#ask = ask;
   }
 
@@ -43,9 +45,9 @@ export class ValueDesk {
     return Promise.all(names.map((name) => this.#value(name, may)));
   }
 
-  /** Of every tag, as it is known now: JSON in pieces. Nothing is read from a device for it. */
-  all(): Iterable<string> {
-    return allValues(this.#live);
+  /** Of every tag, as it is known now: JSON in UTF-8, in pieces. Nothing is read from a device for it. */
+  all(): Iterable<readonly Uint8Array[]> {
+    return this.#all.json();
   }
 
   async #value(tag: string, may: (name: string) => boolean): Promise<ValueAnswer> {

@@ -28,6 +28,35 @@ describe('the last value of a tag', () => {
     expect(hot.get(0)).toEqual({ value: 5, timeMs: START_MS, quality: Quality.stale });
   });
 
+  test('has another mark whenever it is another, and keeps it while it stays', () => {
+    const clock = new ManualClock(START_MS);
+    const hot = table(clock);
+    const marks = () => {
+      const all = new Float64Array(6);
+      hot.mark(0, all);
+      return [...all];
+    };
+    const seen = [marks()];
+    const changes = [
+      () => hot.update(chunk([[0, START_MS, 5]])),
+      () => hot.update(chunk([[0, START_MS, 5]])),
+      () => hot.update(chunk([[2, START_MS, 5]])),
+      () => clock.advance(2000),
+      () => hot.update(chunk([[0, START_MS + 2000, 5, Quality.commError]])),
+      () => hot.forget([tagIdHex(tag(0, 'plc/x').definition)]),
+    ];
+    for (const change of changes) {
+      const before = marks();
+      expect(before).toEqual(marks());
+      change();
+      expect(marks()).not.toEqual(before);
+      seen.push(marks());
+    }
+    // The teller has no end of its life, and the last is there for nobody.
+    expect(seen.map((each) => each[5])).toEqual(seen.map(() => 0));
+    expect(new Set(seen.map((each) => each[2])).size).toBe(2);
+  });
+
   test('never flaps while it is read, deadband or not', () => {
     const clock = new ManualClock(START_MS);
     const hot = table(clock);

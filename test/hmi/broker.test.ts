@@ -8,6 +8,7 @@ import { SLOW_MS } from '../../src/hmi/listener.ts';
 import { ValueDesk } from '../../src/hmi/values.ts';
 import { type PlainValue, Quality, type ValueType } from '../../src/reading.ts';
 import { type Clock, ManualClock, systemClock } from '../../src/runtime/clock.ts';
+import { markedBy } from './marks.ts';
 
 const T = Date.UTC(2026, 0, 31, 10, 0, 0, 123);
 
@@ -19,6 +20,7 @@ class Table implements LiveView {
   readonly indexes = new Map<string, number>();
   indexOf = (name: string) => this.indexes.get(name);
   size = () => this.tags.length;
+  mark = markedBy((index) => this.values[index]);
   isLive = (index: number) => this.values[index]?.quality === Quality.good;
   read(index: number) {
     this.reads++;

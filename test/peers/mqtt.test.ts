@@ -170,6 +170,7 @@ where('mosquitto clients at the HMI broker', () => {
       indexOf: () => 0,
       size: () => 1,
       read: () => reading,
+      mark: () => {},
       isLive: () => true,
     };
     const users = [{ name: 'operator', password: 'correct horse', write: true }];
