@@ -6,12 +6,16 @@ import { type ControlRow, GAP_RANGES_MAX } from '../wire/control.ts';
 import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { RunBook, TargetBook } from './books.ts';
 import type { Commits } from './commits.ts';
-import type { Journal, Stamp } from './journal.ts';
+import type { Journal, NewBlock, Stamp } from './journal.ts';
 import type { BlockStore, TargetRow } from './store.ts';
 import type { WriteOffReason } from './types.ts';
 import { changeExplained, explained, type Gap, setUntold, untold } from './untold.ts';
 
 export type { Gap };
+
+export interface ReasonedGap extends Gap {
+  readonly reason: WriteOffReason;
+}
 
 /** What is written off for want of room comes with every commit, for as long as it lasts; one row then says it of many. */
 const TOLD_APART_MS = 10_000;
@@ -30,12 +34,21 @@ export class Gaps {
 
   /** Inside a transaction; the ledger is the caller's. Only this target gets the rows: others may have what is missing here. */
   write(target: TargetRow, reason: WriteOffReason, gaps: readonly Gap[], stamp: Stamp): void {
-    const rows = gaps.filter(({ ranges }) => ranges.length > 0).flatMap((gap) => this.#rows(gap, reason));
-    this.#journal.writeControl(rows, stamp, 1 << target.bit);
+    this.tell(
+      target,
+      gaps.map((gap) => ({ ...gap, reason })),
+      stamp,
+    );
     for (const { run, class: classNumber, ranges } of gaps) {
       const place = { run, class: classNumber };
       changeExplained(this.#store, target.name, place, reason, (known) => union(known, ranges));
     }
+  }
+
+  /** Inside a transaction: says what was explained already (once more, or in fewer rows). */
+  tell(target: TargetRow, gaps: readonly ReasonedGap[], stamp: Stamp): readonly NewBlock[] {
+    const rows = gaps.filter(({ ranges }) => ranges.length > 0).flatMap((gap) => this.#rows(gap, gap.reason));
+    return this.#journal.writeControl(rows, stamp, 1 << target.bit);
   }
 
   #rows({ run, class: classNumber, ranges, fromMs, toMs }: Gap, reason: WriteOffReason): ControlRow[] {
@@ -74,8 +87,11 @@ export class Gaps {
     const waiting = untold(this.#store);
     const active = targets.active();
     for (const target of active) {
-      const rows = waiting.filter((gap) => gap.target === target.name).flatMap((gap) => this.#rows(gap, gap.reason));
-      this.#journal.writeControl(rows, stamp, 1 << target.bit);
+      this.tell(
+        target,
+        waiting.filter((gap) => gap.target === target.name),
+        stamp,
+      );
     }
     const left = waiting.filter(({ target }) => !active.some(({ name }) => name === target));
     if (left.length < waiting.length) setUntold(this.#store, left);

@@ -5,17 +5,19 @@
 import { randomUUID } from 'node:crypto';
 import { SluiceError } from '../errors.ts';
 import { hex } from '../wire/bytes.ts';
-import { CLASS_NUMBERS, type ClassNumber, holdsReadings } from '../wire/classes.ts';
-import { HELLO_RUNS_MAX } from '../wire/hello.ts';
-import { count, intersect, type RangeSet, subtract, union } from '../wire/ranges.ts';
+import { CLASS, CLASS_NUMBERS, type ClassNumber, holdsReadings } from '../wire/classes.ts';
+import { HELLO_RUNS_MAX, type HeldRun } from '../wire/hello.ts';
+import { count, intersect, RANGES_MAX, type RangeSet, subtract, union } from '../wire/ranges.ts';
 import type { RunBook } from './books.ts';
 import { shareOut } from './counts.ts';
-import type { Gap, Gaps } from './gaps.ts';
+import type { Gap, Gaps, ReasonedGap } from './gaps.ts';
 import type { Stamp } from './journal.ts';
 import { takeFromReasons } from './ledger-reasons.ts';
 import type { Marks } from './marks.ts';
+import { forgetSettled } from './settled.ts';
 import { type BlockStore, numbersOf, type SourceCounts, type TargetRow } from './store.ts';
-import type { HelloAnswer, HelloOutcome, HelloQuestion } from './types.ts';
+import type { HelloAnswer, HelloOutcome, HelloQuestion, WriteOffReason } from './types.ts';
+import { untoldRanges } from './untold-ranges.ts';
 
 /** Questions whose answers never came; the oldest is forgotten. */
 const QUESTIONS_MAX = 8;
@@ -27,7 +29,9 @@ interface Asked {
   readonly class: ClassNumber;
   readonly all: RangeSet;
   readonly pending: RangeSet;
-  readonly explained: RangeSet;
+  readonly explained: ReadonlyMap<string, RangeSet>;
+  /** Of these the target is told by GAP rows that wait, or are yet to be written. */
+  readonly onTheWay: RangeSet;
 }
 
 export class Hello {
@@ -49,12 +53,9 @@ export class Hello {
     const runs = this.#runs.all().reverse();
     const some = runs.slice(page * HELLO_RUNS_MAX, (page + 1) * HELLO_RUNS_MAX);
     const pending = this.#pending(target);
+    const onTheWay = untoldRanges(this.#store, this.#runs, target);
     const asked = some.flatMap(({ seq, run, last }) =>
       CLASS_NUMBERS.filter((classNumber) => (last[classNumber] ?? 0) > 0).map((classNumber): Asked => {
-        const explained = [...this.#gaps.explained(target, seq, classNumber).values()].reduce(
-          (all, each) => union(all, each),
-          [],
-        );
         const all = [{ from: 1, to: last[classNumber] ?? 1 }];
         return {
           run: seq,
@@ -62,7 +63,8 @@ export class Hello {
           class: classNumber,
           all,
           pending: pending.get(`${seq} ${classNumber}`) ?? [],
-          explained,
+          explained: this.#gaps.explained(target, seq, classNumber),
+          onTheWay: onTheWay.get(`${hex(run)} ${classNumber}`) ?? [],
         };
       }),
     );
@@ -95,6 +97,7 @@ export class Hello {
     this.#asked.delete(id);
     const outcome = { marked: 0, reopened: 0, lost: 0 };
     const gaps: Gap[] = [];
+    const again: ReasonedGap[] = [];
     let readingsGone = 0;
     for (const one of asked) {
       const found = answer.held
@@ -104,7 +107,9 @@ export class Hello {
       const part = { run: one.run, class: one.class, fromId: 0 };
       outcome.marked += this.#marks.settle(target, { ...part, ranges: intersect(one.pending, held) }, 'delivered').rows;
       this.#takeBack(target, one, held);
-      const delivered = subtract(subtract(one.all, one.pending), one.explained);
+      if (!mayNotNumber) again.push(...notKnown(one, found));
+      const explained = [...one.explained.values()].reduce((all, each) => union(all, each), []);
+      const delivered = subtract(subtract(one.all, one.pending), explained);
       // Also what somebody explained to it: a clone of this box that keeps less wrote off what may still be here.
       const lost = subtract(delivered, held);
       if (lost.length === 0) continue;
@@ -119,6 +124,9 @@ export class Hello {
     // After all whose sources are known: theirs must not be taken for those of others.
     this.#move(target, 'delivered', 'cloud_lost', readingsGone);
     this.#gaps.write(target, 'cloud_lost', gaps, stamp);
+    this.#gaps.tell(target, again, stamp);
+    if (gaps.some(({ class: of, ranges }) => of === CLASS.control && ranges.length > 0))
+      forgetSettled(this.#store, target);
     return outcome;
   }
 
@@ -165,4 +173,19 @@ export class Hello {
     }
     return ranges;
   }
+}
+
+/** What was explained and the target does not know: it was restored from a backup, and the GAP rows may be gone here. */
+function notKnown(
+  { run, class: classNumber, explained, onTheWay }: Asked,
+  found: HeldRun['classes'][number] | undefined,
+): ReasonedGap[] {
+  const known = union(union(found?.held ?? [], found?.explained ?? []), onTheWay);
+  // An answer has no more ranges than this: nothing is said of what comes behind.
+  const isCut = (ranges: RangeSet = []) => ranges.length >= RANGES_MAX;
+  if (isCut(found?.held) || isCut(found?.explained)) return [];
+  return [...explained].map(([reason, ranges]) => ({
+    ...{ run, class: classNumber, ranges: subtract(ranges, known), fromMs: null, toMs: null },
+    reason: reason as WriteOffReason, // nothing else is written there
+  }));
 }

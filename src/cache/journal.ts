@@ -120,10 +120,12 @@ export class Journal {
   }
 
   /** Control rows in a transaction of their own, opening the run if need be. */
-  writeControl(rows: readonly ControlRow[], stamp: Stamp, pending?: number): void {
-    if (rows.length === 0) return;
+  writeControl(rows: readonly ControlRow[], stamp: Stamp, pending?: number): readonly NewBlock[] {
+    if (rows.length === 0) return [];
     const opening = this.open(stamp);
     if (opening.length > 0) this.writeRun();
-    for (const { row, bytes } of [...opening, ...this.control(rows, stamp, pending)]) this.#store.addBlock(row, bytes);
+    const blocks = [...opening, ...this.control(rows, stamp, pending)];
+    for (const { row, bytes } of blocks) this.#store.addBlock(row, bytes);
+    return blocks;
   }
 }

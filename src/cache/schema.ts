@@ -26,6 +26,7 @@ const FIRST = `
     content INTEGER, content_n0 INTEGER, content_rows INTEGER
   );
   CREATE INDEX journal_pending ON journal (class) WHERE pending <> 0;
+  CREATE INDEX journal_records ON journal (id) WHERE class < 2;
   CREATE INDEX journal_content ON journal (content) WHERE content IS NOT NULL;
   CREATE TABLE blocks (id INTEGER PRIMARY KEY, block BLOB NOT NULL);
   CREATE TABLE damaged (

@@ -10,6 +10,15 @@ import { untold } from './untold.ts';
 const INTERVAL_MS = 3_600_000;
 const PAGE = 512;
 
+function keyOf(target: Pick<TargetRow, 'name'>): string {
+  return `settled ${target.name}`;
+}
+
+/** Inside a transaction. It lost control rows: whatever is settled is said to it once more. */
+export function forgetSettled(store: Pick<BlockStore, 'setMeta'>, target: TargetRow): void {
+  store.setMeta(keyOf(target), '[]');
+}
+
 export class Settled {
   readonly #store: BlockStore;
   readonly #runs: RunBook;
@@ -34,7 +43,7 @@ export class Settled {
   /** Inside a transaction. */
   write(target: TargetRow, now: Stamp): void {
     this.#saidMs.set(target.name, now.monoMs);
-    const key = `settled ${target.name}`;
+    const key = keyOf(target);
     const said = new Map<string, number>(JSON.parse(this.#store.meta(key) ?? '[]'));
     const rows: ControlRow[] = [];
     for (const classNumber of CLASS_NUMBERS) {

@@ -41,8 +41,11 @@ const SQL = {
     FROM journal WHERE pending <> 0 AND pending & ? GROUP BY class`,
   blocks: `${JOURNAL} WHERE id >= ? ORDER BY id LIMIT ?`,
   blocksBetween: `${JOURNAL} WHERE id >= ? AND class >= 3 AND last_ms >= ? AND first_ms <= ? ORDER BY id LIMIT ?`,
-  // Classes 0 and 1, alarm and control rows, are kept while their run is remembered.
+  // Classes 0 and 1, alarm and control rows, have a room of their own (`thin-records.ts`).
   removable: `${JOURNAL} WHERE id >= ? AND class >= 2 AND NOT pending & ? ORDER BY id LIMIT ?`,
+  deliveredRecords: `${JOURNAL} INDEXED BY journal_records WHERE class < 2 AND id >= ? AND NOT pending & ? ORDER BY id LIMIT ?`,
+  deliveredRecordsSum: `SELECT count(*) AS blocks, ifnull(sum(bytes), 0) AS bytes FROM journal INDEXED BY journal_records
+    WHERE class < 2 AND NOT pending & ?`,
   lastBlockId: 'SELECT max(id) AS id FROM journal',
   lastNumbers: 'SELECT class, max(n0 + rows - 1) AS n FROM journal WHERE run = ? GROUP BY class',
   setAside: 'INSERT OR REPLACE INTO damaged VALUES (?, ?, ?, ?, ?, ?, ?, ?)',

@@ -169,6 +169,12 @@ export class SqliteStore implements BlockStore {
   removableBlocks(bits: number, id: number, limit: number): BlockRow[] {
     return (this.#sql.removable.all(id, bits, limit) as JournalRecord[]).map(blockRow);
   }
+  deliveredRecords(bits: number, id: number, limit: number): BlockRow[] {
+    return (this.#sql.deliveredRecords.all(id, bits, limit) as JournalRecord[]).map(blockRow);
+  }
+  deliveredRecordsSum(bits: number) {
+    return this.#sql.deliveredRecordsSum.get(bits) as ReturnType<BlockStore['deliveredRecordsSum']>; // its columns
+  }
   lastBlockId(): number {
     return (this.#sql.lastBlockId.get() as { id: number | null }).id ?? 0;
   }

@@ -216,6 +216,9 @@ export interface BlockStore {
   blocksBetween(fromMs: number, toMs: number, id: number, limit: number): BlockRow[];
   /** Blocks of readings and aggregates that no bit of `bits` holds back, from `id` on. */
   removableBlocks(bits: number, id: number, limit: number): BlockRow[];
+  /** Blocks of alarm and control rows that no bit of `bits` holds back, from `id` on. */
+  deliveredRecords(bits: number, id: number, limit: number): BlockRow[];
+  deliveredRecordsSum(bits: number): { readonly blocks: number; readonly bytes: number };
   lastBlockId(): number;
   /** The highest n a class of a run. */
   lastNumbers(run: number): number[];
@@ -276,12 +279,7 @@ export interface BlockStore {
   /** Between transactions, while the disk has no room but what the ballast left: the log needs none while it is short. */
   writeBack(): void;
   /** Counts by looking at everything: for status, not for every commit. */
-  totals(): {
-    readonly blocks: number;
-    readonly windowBlocks: number;
-    readonly deadLetters: number;
-    readonly damagedBlocks: number;
-  };
+  totals(): Readonly<Record<'blocks' | 'windowBlocks' | 'deadLetters' | 'damagedBlocks', number>>;
   close(): void;
 }
 

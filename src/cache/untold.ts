@@ -83,14 +83,16 @@ function keyOf({ target, run, class: classNumber, reason }: UntoldGap): string {
 }
 
 function joined(a: UntoldGap, b: UntoldGap): UntoldGap {
+  return { ...a, ...joinedTimes(a, b), ranges: union(a.ranges, b.ranges) };
+}
+
+type Times = Pick<Gap, 'fromMs' | 'toMs'>;
+
+/** From the first to the last of both, as far as they are known. */
+export function joinedTimes(a: Times, b: Times): Times {
   const known = (x: number | null, y: number | null, pick: (x: number, y: number) => number) =>
     x === null ? y : y === null ? x : pick(x, y);
-  return {
-    ...a,
-    ranges: union(a.ranges, b.ranges),
-    fromMs: known(a.fromMs, b.fromMs, Math.min),
-    toMs: known(a.toMs, b.toMs, Math.max),
-  };
+  return { fromMs: known(a.fromMs, b.fromMs, Math.min), toMs: known(a.toMs, b.toMs, Math.max) };
 }
 
 /** One a run and class, however many blocks: the class control is never thinned. */

@@ -59,6 +59,7 @@ export function settings(random: Random, about: Theme): BoxSettings {
       checkpointInterval: random.pick([5000, 600_000]),
       deadLettersMax: 50,
       // Small blocks all: as soon and as often as they may, or hardly ever.
+      thinning: { lookEveryRows: 6, gainRowsMin: 3, stepsKept: 3, deliveredBytesMax: 2_000 },
       rollUp: random.pick([
         { ageMinMs: 0, rowsEnough: 60, rowsMin: 10, rowsMinAgeMs: 5_000, blocksMin: 2, blocksMinAgeMs: 5_000 },
         {

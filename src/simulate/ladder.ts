@@ -89,7 +89,11 @@ export class LadderWatch {
   /** After each transaction. @param fresh blocks of new rows. */
   committed(store: BlockStore, removed: readonly BlockRow[], fresh: Committed['blocks']): void {
     const core = this.#core();
-    if (core === undefined || removed.length === 0) return;
+    if (removed.some(({ class: of }) => of === CLASS.control) && goneOf(fresh).dropped.has(CLASS.control))
+      this.#parts.world.count('control rows thinned');
+    // Control rows that others stand for now say what was said before.
+    const going = removed.filter(({ class: of }) => of >= CLASS.aggregate);
+    if (core === undefined || going.length === 0) return;
     const { dropped, aggregated } = goneOf(fresh);
     if (dropped.size === 0 && aggregated.size === 0) return;
     const { ladder } = core;
@@ -98,7 +102,7 @@ export class LadderWatch {
     if (dropped.size === 0) return;
     if (ladder.level < 4) say('gave readings up below level 4');
     const now = this.#parts.now();
-    const gone = removed.filter((row) => dropped.has(row.class));
+    const gone = going.filter((row) => dropped.has(row.class));
     const isTooOld = (row: BlockRow) => ageMs(row, core.runs, now) > DROP_AGE * this.#parts.ageMax - 1;
     if (ladder.disk < DROP_TO && !gone.every(isTooOld)) say('gave up what is not old, and there was room');
     if (ladder.disk > BEGINS[4]) this.#checkOrder(store, gone, say);

@@ -151,6 +151,12 @@ export class MemoryStore implements BlockStore {
     );
   removableBlocks = (bits: number, id: number, limit: number): BlockRow[] =>
     this.#blocks.up(id, limit, (row) => row.class >= FIRST_REMOVABLE_CLASS && (row.pending & bits) === 0);
+  deliveredRecords = (bits: number, id: number, limit: number): BlockRow[] =>
+    this.#blocks.up(id, limit, (row) => row.class < FIRST_REMOVABLE_CLASS && (row.pending & bits) === 0);
+  deliveredRecordsSum(bits: number): { readonly blocks: number; readonly bytes: number } {
+    const rows = this.deliveredRecords(bits, 0, Number.POSITIVE_INFINITY);
+    return { blocks: rows.length, bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0) };
+  }
   lastBlockId = (): number => this.#blocks.ids().at(-1) ?? 0;
   lastNumbers(run: number): number[] {
     const last = [0, 0, 0, 0, 0];

@@ -106,6 +106,12 @@ export function storeContract({ open, copy }: StoreKind): void {
     expect(ids(store.pendingBlocks(1, 3, 299, 10, true))).toEqual([100]);
     expect(ids(store.pendingBlocks(1, 3, Number.MAX_SAFE_INTEGER, 1, true))).toEqual([300]);
     expect(ids(store.removableBlocks(1, 0, 10))).toEqual([200]);
+    expect(store.deliveredRecords(1, 0, 10)).toEqual([]);
+    expect(store.deliveredRecordsSum(1)).toEqual({ blocks: 0, bytes: 0 });
+    const records = store.pendingBlocks(1, 0, 0, 10);
+    expect(store.deliveredRecords(2, 0, 10)).toEqual(records);
+    expect(store.deliveredRecords(2, 1 + (records.at(-1)?.id ?? 0), 10)).toEqual([]);
+    expect(store.deliveredRecordsSum(2)).toEqual({ blocks: 1, bytes: 1 });
     expect(store.pendingSums(1)).toEqual([
       { class: 0, blocks: 1, rows: 2, bytes: 1, oldestMs: 1150 },
       { class: 3, blocks: 2, rows: 4, bytes: 6, oldestMs: 1100 },

@@ -6,6 +6,8 @@ import { codeOf } from '../../errors.ts';
 import type { LadderRow } from '../../wire/control.ts';
 import type { Flight } from '../flight.ts';
 import type { Stamp } from '../journal.ts';
+import type { ThinLimits } from '../thin-plan.ts';
+import { ThinRecords } from '../thin-records.ts';
 import type { LadderState } from '../types.ts';
 import { AT_REST, nextState } from './ladder.ts';
 import { type PressureOptions, Pressures } from './pressure.ts';
@@ -20,6 +22,7 @@ const UNSAID_MAX = 16;
 export interface KeeperOptions extends PressureOptions {
   /** After each step, up or down. */
   readonly onLadder?: ((state: LadderState) => void) | undefined;
+  readonly thinning?: Partial<ThinLimits>;
 }
 
 export interface KeeperParts extends WriteOffParts {
@@ -34,6 +37,7 @@ export class LadderKeeper {
   readonly #parts: KeeperParts;
   readonly #options: KeeperOptions;
   readonly #relief: Relief;
+  readonly #records: ThinRecords;
   #state: LadderState;
   #unsaid: LadderRow[] = [];
 
@@ -42,6 +46,7 @@ export class LadderKeeper {
     this.#options = options;
     this.pressures = new Pressures(parts, options);
     this.#relief = new Relief({ ...parts, ageMax: options.ageMax });
+    this.#records = new ThinRecords(parts, options.thinning);
     // Where the process before this one stood, so that the first step here begins there.
     this.#state = savedLadder(parts.store) ?? AT_REST;
   }
@@ -83,10 +88,12 @@ export class LadderKeeper {
   /** One bounded step of relief. @returns whether there may be more to do. */
   step(now: Stamp, full: boolean): boolean {
     this.look(now, full);
-    if (!this.#relief.wanted(this.#state)) return false;
     const limit = this.#parts.room.limit(now.monoMs);
+    const thinned = this.#records.due ? this.#tried((stamp) => this.#records.step(limit, stamp)) : undefined;
+    this.pressures.changed(-(thinned?.freed ?? 0));
+    if (!this.#relief.wanted(this.#state)) return thinned !== undefined;
     const step = this.#tried((stamp) => this.#relief.step(this.#state, limit, stamp));
-    if (step === undefined) return false;
+    if (step === undefined) return thinned !== undefined;
     this.pressures.changed(-step.freed);
     return true;
   }
