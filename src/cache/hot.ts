@@ -278,26 +278,16 @@ export class HotTable {
 
   #grow(): void {
     const capacity = this.#capacity * 2;
-    const [timeMs, value, quality, staleAtMs, isStale, changes] = [
-      this.#timeMs,
-      this.#value,
-      this.#quality,
-      this.#staleAtMs,
-      this.#isStale,
-      this.#changes,
-    ];
-    this.#timeMs = new Float64Array(capacity);
-    this.#value = new Float64Array(capacity);
-    this.#quality = new Uint8Array(capacity);
-    this.#staleAtMs = new Float64Array(capacity).fill(Number.NaN);
-    this.#isStale = new Uint8Array(capacity);
-    this.#changes = new Uint32Array(capacity);
-    this.#timeMs.set(timeMs);
-    this.#value.set(value);
-    this.#quality.set(quality);
-    this.#staleAtMs.set(staleAtMs);
-    this.#isStale.set(isStale);
-    this.#changes.set(changes);
+    const larger = <T extends Float64Array | Uint8Array | Uint32Array>(made: T, column: T): T => {
+      made.set(column);
+      return made;
+    };
+    this.#timeMs = larger(new Float64Array(capacity), this.#timeMs);
+    this.#value = larger(new Float64Array(capacity), this.#value);
+    this.#quality = larger(new Uint8Array(capacity), this.#quality);
+    this.#staleAtMs = larger(new Float64Array(capacity).fill(Number.NaN), this.#staleAtMs);
+    this.#isStale = larger(new Uint8Array(capacity), this.#isStale);
+    this.#changes = larger(new Uint32Array(capacity), this.#changes);
     this.#capacity = capacity;
   }
 }
