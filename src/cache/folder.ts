@@ -2,6 +2,7 @@
 import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { codeOf, SluiceError } from '../errors.ts';
+import { syncFolder } from '../runtime/safe-write.ts';
 
 export const DATABASE_FILE = 'cache.db';
 export const LOCK_FILE = 'lock';
@@ -14,8 +15,11 @@ export const FILE_MODE = 0o600;
 /** One by one: where a folder cannot be made although its parent is there (/proc), Node's `recursive` tries for ever. */
 function makeFolders(path: string): void {
   if (existsSync(path)) return;
-  makeFolders(dirname(path));
+  const parent = dirname(path);
+  makeFolders(parent);
   mkdirSync(path, { mode: FOLDER_MODE });
+  // Else a power cut soon after may take the name, and with it all that was committed behind it.
+  syncFolder(parent);
 }
 
 /**

@@ -68,8 +68,8 @@ function writeThrough(file: string, text: string, mode: number, like: string | u
   }
 }
 
-/** A rename is on disk when its folder is. */
-function syncFolder(folder: string): void {
+/** A rename, or a new name, is on disk when its folder is. */
+export function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r');
   try {
     fsyncSync(handle);
