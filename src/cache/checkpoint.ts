@@ -2,6 +2,8 @@
  * Windows across a restart. A checkpoint holds the open ones as they were after some block of the journal, and those that were
  * closed and waited; after a crash the blocks since then are counted again. What that closes and is on disk already was written
  * before the crash; the rest waited, and waits again. What the wall clock had closed is open again and closed once more.
+ * Raw that windows would be counted from again goes only together with a checkpoint. That may be ahead of the journal, of
+ * readings that still wait to be written: if they never are, whatever they may be in is marked as not exact.
  * Where the deadband thins, the journal tells less than the windows knew: those that were counted again say so, and so do
  * those that the value before them may last into.
  */
@@ -18,7 +20,7 @@ import { WindowRows } from './windows/rows.ts';
 import { FLAG, W, WINDOW_NUMBERS } from './windows/window.ts';
 
 const KEY = 'windows';
-/** In `meta`: the `blockId` of the checkpoint, for who does not need the rest of it. */
+/** In `meta`: the `blockId` of the checkpoint and whether it is ahead, for who does not need the rest of it. */
 const CHECKPOINT_BLOCK = 'windows block';
 /** In `meta`: the last block that was rolled into one with a lower id. */
 const ROLLED_TO = 'rolled to';
@@ -29,24 +31,52 @@ interface Checkpoint {
   readonly windowsId: number;
   readonly periods: readonly number[];
   readonly state: WindowsState;
+  readonly ahead: Ahead | undefined;
 }
 
-/** Inside a transaction. All that the windows have seen must be on disk. */
-export function saveWindows(store: BlockStore, windows: WindowBook): void {
-  const blockId = lastPlace(store);
+/** Readings that the windows have seen and that are not on disk yet. */
+export interface Ahead {
+  /** The last block that holds any. */
+  readonly toId: number;
+  /** Time of the earliest. */
+  readonly fromMs: number;
+}
+
+interface SaveOptions {
+  /** Default: all that the windows have seen is on disk, this transaction included. */
+  readonly ahead?: Ahead | undefined;
+  /** What waited is in the same transaction. Default: it waits. */
+  readonly isWritten?: boolean;
+}
+
+/** Inside a transaction. */
+export function saveWindows(store: BlockStore, windows: WindowBook, { ahead, isWritten }: SaveOptions = {}): void {
+  // Of what was removed the windows know, too, and blocks that are yet to come have later numbers.
+  const blockId = Math.max(lastPlace(store), checkpointBlock(store), rawRemoved(store).id, ahead?.toId ?? -1);
   const checkpoint: Checkpoint = {
     blockId,
     windowsId: store.lastWindowsId(),
     periods: windows.periods,
-    state: windows.state(),
+    state: windows.state(isWritten),
+    ahead,
   };
   store.setBlob(KEY, packState(checkpoint));
-  store.setMeta(CHECKPOINT_BLOCK, String(blockId));
+  store.setMeta(CHECKPOINT_BLOCK, ahead === undefined ? String(blockId) : `${blockId} ahead`);
 }
 
 /** Blocks up to this one are in the saved windows, later ones are counted again after a crash; −1 when nothing was saved. */
-export function checkpointBlock(store: BlockStore): number {
-  return Number(store.meta(CHECKPOINT_BLOCK) ?? -1);
+export function checkpointBlock(store: Pick<BlockStore, 'meta'>): number {
+  return Number((store.meta(CHECKPOINT_BLOCK) ?? '-1').split(' ')[0]);
+}
+
+/** Whether the saved windows are to be saved again as soon as all that they have seen is on disk. */
+export function isCheckpointAhead(store: Pick<BlockStore, 'meta'>): boolean {
+  return store.meta(CHECKPOINT_BLOCK)?.endsWith(' ahead') === true;
+}
+
+/** Whether raw went that windows would be counted from after a crash. */
+export function isRawMissing(store: Pick<BlockStore, 'meta'>): boolean {
+  return rawRemoved(store).id > checkpointBlock(store);
 }
 
 /** Inside the transaction that rolls blocks up to `id` into one: no other may come to stand where its pieces will. */
@@ -86,10 +116,14 @@ export function restoreWindows(
   if (saved !== undefined) {
     const waiting = windows.restore(saved.state, nowMs);
     // Written all at once, or not at all.
-    if (store.lastWindowsId() <= saved.windowsId) windows.wait(waiting, nowMs);
+    if (store.lastWindowsId() <= saved.windowsId) {
+      for (const rows of waiting) doubtFrom(rows, saved.ahead?.fromMs);
+      windows.wait(waiting, nowMs);
+    }
   }
   const thinned = thinnedTags(store);
-  let isPartial = rawRemoved(store).id > (saved?.blockId ?? -1);
+  // As soon as what it was ahead of was written, another took its place.
+  let isPartial = saved?.ahead !== undefined || rawRemoved(store).id > (saved?.blockId ?? -1);
   const isLost = (tag: number) => isPartial || thinned(tag);
   for (const row of allBlocks(store, saved === undefined ? 0 : blockAfter(saved.blockId))) {
     if (!holdsReadings(row.class)) continue;
@@ -104,6 +138,14 @@ export function restoreWindows(
   }
   written.close(isLost, nowMs);
   return windows;
+}
+
+/** They may hold readings that never came to be on disk. */
+function doubtFrom({ length, numbers, periodMs }: WindowRows, fromMs = Number.POSITIVE_INFINITY): void {
+  for (let at = 0; at < length * WINDOW_NUMBERS; at += WINDOW_NUMBERS) {
+    const endMs = (numbers[at + W.start] as number) + periodMs; // in bounds
+    if (endMs > fromMs) numbers[at + W.flags] = (numbers[at + W.flags] as number) | FLAG.thin;
+  }
 }
 
 /** Rows of a block are by tag already. */

@@ -20,7 +20,7 @@ import { pack } from './packing.ts';
 import { Stage } from './stage.ts';
 import type { SourceCounts, TagRow } from './store.ts';
 import type { Append } from './types.ts';
-import type { NewWindows, WindowBook } from './windows/book.ts';
+import type { WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 
 /** Wall minus monotonic time moves by less than this while the clock is only slewed: then chunks may share a stamp. */
@@ -41,10 +41,8 @@ export interface PreparedCommit {
   readonly front: readonly NewBlock[];
   /** Readings. */
   readonly blocks: readonly NewBlock[];
-  /** What closed. */
+  /** What closed; it is written later, with others. */
   readonly windows: readonly WindowRows[];
-  /** Of these and of those that closed before. */
-  readonly windowBlocks: readonly NewWindows[];
   readonly appends: readonly Append[];
   /** Source → readings. */
   readonly accepted: ReadonlyMap<number, number>;
@@ -86,7 +84,7 @@ export class CommitMaker {
     const alarms = quota(taken.flatMap(({ append }) => append.alarms ?? []));
     const announced = this.#newTags.map((tag): ControlRow => ({ type: 'TAG', id: hex(tag.id), content: tag.content }));
     const before = this.#front(alarms, [...extra, ...announced], now);
-    const { closed, blocks: windowBlocks } = this.#windows.take(now.monoMs);
+    const windows = this.#windows.take(now.monoMs);
     const appends = taken.map(({ append }) => append);
     for (const { counts } of appends) for (const { source } of counts ?? []) this.#source(source);
     return {
@@ -95,8 +93,7 @@ export class CommitMaker {
       tags: this.#newTags,
       front: before.blocks,
       blocks: this.#readings,
-      windows: closed,
-      windowBlocks,
+      windows,
       appends,
       accepted: this.#accepted,
       refused: this.#refused,

@@ -6,7 +6,8 @@ import { codeOf, SluiceError } from '../errors.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { CLASS_NUMBERS } from '../wire/classes.ts';
 import type { RunBook, TagBook } from './books.ts';
-import { checkpointBlock, lastPlace, saveWindows } from './checkpoint.ts';
+import { lastPlace } from './checkpoint.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { ClockRows } from './clock-rows.ts';
 import { CommitMaker, type PreparedCommit, type Taken } from './commit.ts';
 import type { Journal, Stamp } from './journal.ts';
@@ -14,13 +15,12 @@ import { AlarmQuota } from './ladder/alarm-quota.ts';
 import { costOf } from './ladder/pressure.ts';
 import type { Room } from './ladder/room.ts';
 import { RejectionReasons } from './ledger-reasons.ts';
-import { rawRemoved } from './raw-removed.ts';
 import type { Retention } from './retention.ts';
 import { HOT, HOT_AFTER, type HotMark } from './state.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
 import type { Wear } from './wear.ts';
-import type { WindowBook } from './windows/book.ts';
+import { addAll, type WindowBook } from './windows/book.ts';
 import type { WindowRows } from './windows/rows.ts';
 import { isOnlyFront, writeFront, writeReadings } from './write-commit.ts';
 
@@ -35,8 +35,6 @@ export interface CommitOptions {
   /** What is written to the device; undefined where nobody counts. */
   readonly wear?: Pick<Wear, 'save' | 'stats'> | undefined;
 }
-
-const CHECKPOINT_READINGS = 5_000_000;
 
 interface Parts {
   readonly store: BlockStore;
@@ -70,8 +68,7 @@ export class Commits {
   #commitSeconds = 0;
   #readings = 0;
   #lastCommitMs: number | undefined;
-  #checkpointMs: number;
-  #checkpointReadings = 0;
+  readonly #checkpoints: Checkpoints;
   readonly #clockRows: ClockRows;
   readonly #reasons: RejectionReasons;
 
@@ -81,7 +78,7 @@ export class Commits {
     this.#maker = new CommitMaker(parts.tags, parts.journal, parts.windows);
     this.#clockRows = new ClockRows(options.boot);
     this.#reasons = new RejectionReasons(parts.store);
-    this.#checkpointMs = options.clock.monoMs();
+    this.#checkpoints = new Checkpoints(parts.store, parts.windows, options, options.clock.monoMs());
   }
 
   /** There is no room even for alarms and control rows: nothing can get a number. */
@@ -175,28 +172,29 @@ export class Commits {
     const { commit } = waiting;
     const bytes = commit.blocks.reduce((sum, { row }) => sum + row.bytes, 0);
     const isLast = this.#prepared.length === 1;
-    const checkpoint = isLast && this.#checkpointDue(now, commit.readings);
     const { room, retention } = this.#parts;
     if (!retention.makeRoom(bytes, now, bytes > 0 ? room.margin(now.monoMs) : 0) && bytes > 0) return false;
+    const checkpoint = isLast && this.#checkpoints.isDue(now.monoMs, commit.readings);
     const before = this.#hot === undefined ? undefined : this.#hotMark();
+    // All of them, and only once all that they have seen is on disk.
+    const windows = isLast && this.#parts.windows.isDue(now.monoMs) ? this.#parts.windows.waiting() : undefined;
     this.#parts.store.transaction(() => {
       if (!waiting.isFrontWritten) this.#writeFront(commit);
       writeReadings(this.#parts.store, commit, this.#parts.tags);
+      addAll(this.#parts.store, windows ?? []);
       this.#parts.store.trimDeadLetters(this.#options.deadLettersMax);
       if (this.#hot !== undefined && before !== undefined) this.#writeHot(this.#hot, before);
       this.#parts.onWrite.write();
-      if (checkpoint) this.checkpoint();
+      if (checkpoint) this.checkpoint(windows !== undefined);
     });
+    if (windows !== undefined) this.#parts.windows.written();
     this.#parts.onWrite.written();
     this.#hot = undefined;
     this.#parts.onGrown(costOf(bytes, commit.blocks.length));
     this.#commits++;
     this.#readings += commit.readings;
     this.#lastCommitMs = now.wallMs;
-    this.#checkpointReadings += commit.readings;
-    if (!checkpoint) return true;
-    this.#checkpointMs = now.monoMs;
-    this.#checkpointReadings = 0;
+    this.#checkpoints.written(now.monoMs, commit.readings, checkpoint);
     return true;
   }
 
@@ -248,22 +246,14 @@ export class Commits {
     this.#parts.runs.written(waiting);
   }
 
-  /** Inside a transaction: what lives in memory and is expensive to lose. */
-  checkpoint(): void {
-    saveWindows(this.#parts.store, this.#parts.windows);
+  /** Inside a transaction: what lives in memory and is expensive to lose. @param isWritten the windows that waited. */
+  checkpoint(isWritten = false): void {
+    this.#checkpoints.save(isWritten);
     this.#options.wear?.save(this.#parts.store, this.#readings);
   }
 
-  #checkpointDue(now: Stamp, coming: number): boolean {
-    const readingsMax = this.#options.checkpointReadings ?? CHECKPOINT_READINGS;
-    // After a crash the windows would be counted again without it.
-    const isRawMissing = rawRemoved(this.#parts.store).id > checkpointBlock(this.#parts.store);
-    return (
-      isRawMissing ||
-      now.monoMs - this.#checkpointMs >= this.#options.checkpointInterval ||
-      this.#checkpointReadings + coming >= readingsMax
-    );
-  }
+  /** At the end of a transaction that may have removed raw. */
+  readonly rawWent = (): void => this.#checkpoints.rawWent(this.#prepared.map(({ commit }) => commit));
 
   /** Numbers of a class reach the disk in order: what is written here is of the classes of fronts, and comes after them. */
   transact<T>(work: (now: Stamp) => T): T {
@@ -271,7 +261,11 @@ export class Commits {
     const restore = this.#parts.runs.snapshot();
     try {
       const now = this.now();
-      const result = this.#parts.store.transaction(() => work(now));
+      const result = this.#parts.store.transaction(() => {
+        const done = work(now);
+        this.rawWent();
+        return done;
+      });
       this.#numbersWritten();
       return result;
     } catch (thrown) {

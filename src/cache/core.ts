@@ -112,7 +112,8 @@ export class CacheCore {
     this.#hello = new Hello(store, this.runs, this.#marks, this.#gaps);
     this.#settled = new Settled(store, this.runs, this.#journal);
     const room = new Room(store, options);
-    this.#retention = new Retention(store, this.runs, this.targets, room, options, () => this.#acks.flush());
+    const [settle, rawWent] = [() => this.#acks.flush(), () => this.#commits.rawWent()];
+    this.#retention = new Retention(store, this.runs, this.targets, room, options, settle, rawWent);
     const books = { runs: this.runs, tags: this.tags, targets: this.targets };
     this.#damage = new Damage({ store, ...books, gaps: this.#gaps }, options);
     const transact: Commits['transact'] = (work) => this.#commits.transact(work);

@@ -44,15 +44,20 @@ export class Retention {
   /** Of the bytes in use, at this moment. */
   #limit = Number.POSITIVE_INFINITY;
   readonly #settle: () => boolean;
+  readonly #rawWent: () => void;
 
-  /** @param settle writes the acknowledgements that wait for the next commit; returns whether marks changed. */
+  /**
+   * @param settle writes the acknowledgements that wait for the next commit; returns whether marks changed.
+   * @param rawWent at the end of each transaction that may have removed raw.
+   */
   constructor(
     store: BlockStore,
     runs: RunBook,
     targets: TargetBook,
     room: Pick<Room, 'limit'>,
     limits: Omit<RetentionLimits, 'bytesMax'>,
-    settle: () => boolean = () => false,
+    settle: () => boolean,
+    rawWent: () => void,
   ) {
     this.#store = store;
     this.#runs = runs;
@@ -60,6 +65,7 @@ export class Retention {
     this.#room = room;
     this.#limits = limits;
     this.#settle = settle;
+    this.#rawWent = rawWent;
   }
 
   /** After marks changed: older blocks may have become removable. */
@@ -104,7 +110,11 @@ export class Retention {
   #transaction<T>(work: () => T): T {
     const restore = this.#runs.snapshot();
     try {
-      return this.#store.transaction(work);
+      return this.#store.transaction(() => {
+        const done = work();
+        this.#rawWent();
+        return done;
+      });
     } catch (thrown) {
       restore();
       this.#from = 0;

@@ -5,7 +5,6 @@ import type { Journal } from './journal.ts';
 import { type RejectionReasons, reasonKey } from './ledger-reasons.ts';
 import type { BlockStore } from './store.ts';
 import type { Append } from './types.ts';
-import { addAll } from './windows/book.ts';
 
 /** At most this of a rejected original is kept. */
 const ORIGINAL_BYTES_MAX = 64 * 1024;
@@ -42,8 +41,8 @@ export function writeFront(
 }
 
 /** Whether nothing is left to be written after the front. */
-export function isOnlyFront({ blocks, windows, windowBlocks, refused, appends }: PreparedCommit): boolean {
-  if (blocks.length + windows.length + windowBlocks.length > 0 || refused.size > 0) return false;
+export function isOnlyFront({ blocks, windows, refused, appends }: PreparedCommit): boolean {
+  if (blocks.length + windows.length > 0 || refused.size > 0) return false;
   return appends.every(
     ({ counts, deadLetters, receipts }) =>
       deadLetters === undefined &&
@@ -58,7 +57,6 @@ export function writeReadings(store: BlockStore, commit: PreparedCommit, tags: T
     store.addBlock(row, bytes);
     for (const [source, rows] of row.counts) store.count('', source, 'committed', rows);
   }
-  addAll(store, commit.windowBlocks);
   for (const [source, rows] of commit.accepted) store.count('', source, 'accepted', rows);
   for (const [reason, counts] of commit.refused) {
     for (const [source, rows] of counts) {

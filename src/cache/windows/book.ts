@@ -50,14 +50,18 @@ export class WindowBook {
     this.open.add(rows, sorted, kindOf, nowMs);
   }
 
-  /** Closes what has passed. @returns all that closed since the last call, and what is to be written with this commit. */
-  take(nowMs: number): { readonly closed: WindowRows[]; readonly blocks: NewWindows[] } {
+  /** Closes what has passed. @returns all that closed since the last call; it waits. */
+  take(nowMs: number): WindowRows[] {
     this.open.closePassed(nowMs);
     const closed = this.open.take();
     this.wait(closed, nowMs);
+    return closed;
+  }
+
+  /** Whether what waits is to be written with this commit. */
+  isDue(nowMs: number): boolean {
     const isLong = this.#waiting.some(({ length }) => length >= ROWS_WAITING_MAX);
-    if (!isLong && !(nowMs - (this.#sinceMs ?? nowMs) >= WRITE_AFTER_MS)) return { closed, blocks: [] };
-    return { closed, blocks: this.flush() };
+    return isLong || nowMs - (this.#sinceMs ?? nowMs) >= WRITE_AFTER_MS;
   }
 
   wait(closed: readonly WindowRows[], nowMs: number): void {
@@ -94,8 +98,9 @@ export class WindowBook {
     this.repairs.forget(tag);
   }
 
-  state(): WindowsState {
-    const waiting = this.#waiting.filter(({ length }) => length > 0).map(encodeWindows);
+  /** @param isWritten what waits is in the same transaction. */
+  state(isWritten = false): WindowsState {
+    const waiting = isWritten ? [] : this.#waiting.filter(({ length }) => length > 0).map(encodeWindows);
     return { open: this.open.state(), repairs: this.repairs.state(), waiting };
   }
 
