@@ -21,7 +21,7 @@ interface Row {
 }
 const row: fc.Arbitrary<Row> = fc.record({
   tag: fc.nat(2),
-  gapMs: fc.oneof(fc.nat(400), fc.nat(30_000)),
+  gapMs: fc.oneof(fc.nat(400), fc.integer({ min: 700, max: 2500 }), fc.nat(30_000)),
   value: fc.oneof(fc.integer({ min: -1000, max: 1000 }), fc.double({ min: -1e6, max: 1e6, noNaN: true })),
   quality: fc.constantFrom(
     Quality.good,

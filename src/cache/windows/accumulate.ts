@@ -11,14 +11,14 @@
  * and `repair.ts` counts the window again where raw still has all of it. Many late ones in a row mean that the clock was set
  * back: the open windows are then closed as they are and new ones opened, as parts while there are rows of that time already.
  */
-import type { SlotKind } from '../../reading.ts';
-import { THINNED } from '../../reading.ts';
+import { type SlotKind, THINNED } from '../../reading.ts';
 import type { SortedRows } from '../../wire/sort.ts';
 import { asNumbers } from './integers.ts';
 import { LateParts } from './late.ts';
 import { WindowRows } from './rows.ts';
 import { foldRun } from './run.ts';
 import { NO_SCALE, settleWindow } from './scale.ts';
+import { foldSingles } from './singles.ts';
 import type { AccumulatorState, WindowSource } from './source.ts';
 import { BAD, LATE_IN_A_ROW_MAX, R, TagTimes } from './tag-times.ts';
 import { clearWindow, FLAG, foldBad, foldValue, mergeChild, moreWindows, W, WINDOW_NUMBERS } from './window.ts';
@@ -75,6 +75,7 @@ export class WindowAccumulator {
     const r = times.at(tag);
     for (let i = start; i < end; i++) {
       i = foldRun(base, at, running, r, rows, value, order, i, end, (base[at + W.start] as number) + this.#base);
+      if (i < end) i = foldSingles(this.#levels, this.periods, at, running, r, rows, value, order, i, end);
       if (i >= end) break;
       const row = order[i] as number;
       const time = timeMs[row] as number;
