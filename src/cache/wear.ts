@@ -123,7 +123,8 @@ export class Wear {
     const written = this.#options.written() ?? this.#written;
     const hour = this.#hour();
     const once = this.#options.once?.() ?? 0;
-    hour.bytes += written - this.#written - (once - this.#once);
+    // A file system in memory takes the ballast too, and the kernel counts none of it: less than nothing is no rate.
+    hour.bytes += Math.max(0, written - this.#written - (once - this.#once));
     this.#once = once;
     hour.readings += readings - this.#readings;
     hour.ms += nowMs - this.#sampledMs;

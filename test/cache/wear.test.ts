@@ -37,6 +37,16 @@ describe('wear', () => {
     expect(stats.years).toBeCloseTo(100e12 / 24e9 / 365.25, 3);
   });
 
+  test('is never less than nothing: a ballast in memory is made, and the kernel counts no byte of it', () => {
+    const clock = new ManualClock();
+    const { store } = box(clock);
+    const made = { bytes: 0 };
+    const wear = new Wear(store, { clock, written: () => 0, once: () => made.bytes, endurance: undefined });
+    made.bytes = 12_000_000;
+    clock.advance(HOUR_MS);
+    expect(wear.stats(1_000_000)).toMatchObject({ perDay: 0, perReading: 0, years: undefined });
+  });
+
   test('goes by the last day of running, not by a burst of last week', () => {
     const clock = new ManualClock();
     const { kernel, start } = box(clock);
