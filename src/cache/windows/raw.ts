@@ -7,7 +7,7 @@ import { type BlockRow, type BlockStore, spanOf } from '../store.ts';
 import { settleWindow } from './scale.ts';
 import { TagReadings } from './tag-readings.ts';
 import { BAD, HOLD_MS_MAX } from './tag-times.ts';
-import { emptyWindow, foldBad, foldValue, W } from './window.ts';
+import { clearWindow, emptyWindow, foldBad, foldValue, W } from './window.ts';
 
 const NO_GUESS = 255;
 const NONE = new TagReadings();
@@ -69,47 +69,52 @@ export class RawReadings {
 
   /** The first reading at or after that time; undefined when there is none. */
   firstFrom(tag: number, timeMs: number): number | undefined {
-    const { times, firstAt } = this.#of(tag);
-    return times[firstAt(timeMs)];
+    const readings = this.#of(tag);
+    const at = readings.firstAt(timeMs);
+    return at < readings.length ? readings.times[at] : undefined;
   }
 
   /** Time of the last reading before that one; −Infinity when there is none. */
   lastBefore(tag: number, timeMs: number): number {
-    const { times, firstAt } = this.#of(tag);
-    return times[firstAt(timeMs) - 1] ?? Number.NEGATIVE_INFINITY;
+    const readings = this.#of(tag);
+    const at = readings.firstAt(timeMs);
+    return at > 0 ? (readings.times[at - 1] as number) : Number.NEGATIVE_INFINITY; // in bounds
   }
 
-  window(tag: number, startMs: number, periodMs: number): Float64Array {
-    const window = emptyWindow(startMs);
-    const { times, values, qualities, firstAt } = this.#of(tag);
+  /** @param window to write it in. */
+  window(tag: number, startMs: number, periodMs: number, window: Float64Array = emptyWindow(startMs)): Float64Array {
+    clearWindow(window, 0, startMs);
+    const readings = this.#of(tag);
+    const { times, values, qualities, length } = readings;
     const endMs = startMs + periodMs;
-    let at = firstAt(startMs);
+    let at = readings.firstAt(startMs);
     let upToMs = startMs;
-    let heldMs = Number.NaN;
+    let heldToMs = Number.NaN; // nothing is held
     let held = 0;
-    const hold = (row: number) => {
-      heldMs = (qualities[row] as number) < BAD ? (times[row] as number) : Number.NaN; // in bounds, here and below
-      held = values[row] as number;
-    };
-    const extend = (timeMs: number) => {
-      const lasted = Math.min(timeMs, heldMs + HOLD_MS_MAX) - upToMs;
+    let area = 0;
+    let covered = 0;
+    if (at > 0 && (qualities[at - 1] as number) < BAD) {
+      heldToMs = (times[at - 1] as number) + HOLD_MS_MAX; // in bounds, here and below
+      held = values[at - 1] as number;
+    }
+    for (; ; at++) {
+      const time = at < length ? Math.min(times[at] as number, endMs) : endMs;
+      const lasted = Math.min(time, heldToMs) - upToMs;
       // NaN where nothing is held.
       if (lasted > 0) {
-        window[W.area] = (window[W.area] as number) + held * lasted;
-        window[W.covered] = (window[W.covered] as number) + lasted;
+        area += held * lasted;
+        covered += lasted;
       }
-      upToMs = timeMs;
-    };
-    if (at > 0) hold(at - 1);
-    for (; at < times.length && (times[at] as number) < endMs; at++) {
-      const time = times[at] as number;
+      if (time === endMs) break;
+      upToMs = time;
       const quality = qualities[at] as number;
-      extend(time);
-      hold(at);
+      held = values[at] as number;
+      heldToMs = quality < BAD ? time + HOLD_MS_MAX : Number.NaN;
       if (quality >= BAD) foldBad(window, 0);
       else foldValue(window, 0, time, held, quality === 0);
     }
-    extend(endMs);
+    window[W.area] = area;
+    window[W.covered] = covered;
     settleWindow(window, 0, NO_GUESS);
     return window;
   }

@@ -5,9 +5,9 @@ import { addAll, newWindows, type WindowBook } from './book.ts';
 import type { RawReadings } from './raw.ts';
 import type { Repair } from './repair-queue.ts';
 import { WindowRows } from './rows.ts';
-import { StoredWindows } from './stored.ts';
+import { StoredWindows, type TagWindows } from './stored.ts';
 import { HOLD_MS_MAX } from './tag-times.ts';
-import { emptyWindow, FLAG, W } from './window.ts';
+import { emptyWindow, FLAG, W, WINDOW_NUMBERS } from './window.ts';
 
 const INEXACT = FLAG.part | FLAG.time;
 
@@ -16,6 +16,9 @@ export class Recount {
   readonly #windows: WindowBook;
   readonly #raw: RawReadings;
   readonly #periodMs: number;
+  /** Of the window at hand. */
+  readonly #counted = emptyWindow(0);
+  readonly #level: number;
   readonly #removedMs: number;
 
   constructor(store: BlockStore, windows: WindowBook, raw: RawReadings, periodMs: number) {
@@ -23,6 +26,7 @@ export class Recount {
     this.#windows = windows;
     this.#raw = raw;
     this.#periodMs = periodMs;
+    this.#level = windows.periods.indexOf(periodMs);
     this.#removedMs = rawRemoved(store).lastMs;
   }
 
@@ -34,84 +38,92 @@ export class Recount {
     const reachMs = toMs + this.#periodMs + HOLD_MS_MAX;
     const stored = new StoredWindows(this.#store, this.#periodMs, tags, fromMs, reachMs);
     const rows = new WindowRows(this.#periodMs);
-    const done = new Set<string>();
-    const level = this.#windows.periods.indexOf(this.#periodMs);
-    const count = (tag: number, startMs: number, unsure: boolean) => {
-      const key = `${tag} ${startMs}`;
-      if (done.has(key) || this.#windows.open.isOpen(tag, level, startMs)) return;
-      done.add(key);
-      const row = this.#counted(stored, tag, startMs, unsure);
-      if (row !== undefined) rows.push(tag, row, 0);
-    };
+    const done = new Map([...tags].map((tag) => [tag, new Set<number>()]));
     for (const { tag, fromMs: first, toMs: end, unsure } of repairs)
-      for (let startMs = first; startMs < end; startMs += this.#periodMs) count(tag, startMs, unsure);
+      for (let startMs = first; startMs < end; startMs += this.#periodMs)
+        this.#count(rows, done.get(tag), stored, tag, startMs, unsure);
     for (const { tag, fromMs: first, toMs: end } of repairs)
       for (let startMs = first; startMs < end; startMs += this.#periodMs)
-        for (const next of this.#reached(stored, tag, startMs)) count(tag, next, false);
+        this.#reach(rows, done.get(tag), stored, tag, startMs);
     addAll(this.#store, newWindows(rows));
   }
 
-  /** What is to be written of it. @param unsure rows of it may be missing. */
-  #counted(stored: StoredWindows, tag: number, startMs: number, unsure: boolean): Float64Array | undefined {
-    const known = stored.window(tag, startMs);
-    const before = known?.window;
-    if (before === undefined && !unsure) return undefined;
-    const counted = this.#raw.window(tag, startMs, this.#periodMs);
+  /** @param done starts of the tag's windows that were counted already. */
+  #count(
+    rows: WindowRows,
+    done: Set<number> | undefined,
+    stored: StoredWindows,
+    tag: number,
+    startMs: number,
+    unsure: boolean,
+  ): void {
+    if (done === undefined || done.has(startMs)) return;
+    if (this.#windows.open.isOpen(tag, this.#level, startMs)) return;
+    done.add(startMs);
+    this.#write(rows, stored.of(tag), tag, startMs, unsure);
+  }
+
+  /** Puts down what is to be written of it. @param unsure rows of it may be missing. */
+  #write(rows: WindowRows, stored: TagWindows | undefined, tag: number, startMs: number, unsure: boolean): void {
+    const row = stored?.row(startMs) ?? -1;
+    const isKnown = stored !== undefined && row >= 0;
+    if (!isKnown && !unsure) return;
+    const counted = this.#raw.window(tag, startMs, this.#periodMs, this.#counted);
     const missingMs = Math.max(this.#removedMs, this.#windows.open.missingMs(tag));
     const isThere = missingMs < Math.max(this.#raw.lastBefore(tag, startMs), startMs - HOLD_MS_MAX);
-    if (before === undefined) {
-      if ((counted[W.total] as number) < 2) return undefined;
+    if (!isKnown) {
+      if ((counted[W.total] as number) < 2) return;
       counted[W.flags] = isThere ? FLAG.whole : INEXACT | FLAG.thin;
-      return counted;
+      rows.push(tag, counted, 0);
+      return;
     }
-    if (isThere && hasAll(before, counted)) {
-      if (isSame(before, counted)) return undefined;
+    const before = stored.numbers;
+    const at = row * WINDOW_NUMBERS;
+    if (isThere && hasAll(before, at, counted)) {
+      if (isSame(before, at, counted)) return;
       counted[W.flags] = FLAG.whole;
-      return counted;
+      rows.push(tag, counted, 0);
+      return;
     }
     // A window of one reading was not written: what is left of it may be the parts alone.
-    const flags = unsure || known?.isWritten === false ? INEXACT | FLAG.thin : INEXACT;
-    const had = before[W.flags] as number;
-    return (had & flags) === flags || ((had & INEXACT) !== 0 && (flags & FLAG.thin) === 0)
-      ? undefined
-      : doubt(startMs, flags);
+    const flags = unsure || stored.isWritten[row] === 0 ? INEXACT | FLAG.thin : INEXACT;
+    const had = before[at + W.flags] as number;
+    // A row that adds nothing but what is not exact.
+    if ((had & flags) !== flags && ((had & INEXACT) === 0 || (flags & FLAG.thin) !== 0)) rows.open(tag, startMs, flags);
   }
 
   /**
-   * Starts of the windows that a late value lasts into: that of the next reading. Where raw is gone, the next window there is
-   * says where that reading is.
+   * The windows that a late value lasts into: that of the next reading. Where raw is gone, the next window there is says where
+   * that reading is.
    */
-  #reached(stored: StoredWindows, tag: number, startMs: number): number[] {
-    const known = stored.window(tag, startMs);
-    // One that is whole already was so as the next of another: how far its own late values reach is not known any more.
-    const isPart = ((known?.window[W.flags] ?? 0) & INEXACT) !== 0;
-    if (known !== undefined && isPart && known.lateMs < known.inTimeMs) return [];
+  #reach(rows: WindowRows, done: Set<number> | undefined, windows: StoredWindows, tag: number, startMs: number): void {
+    const stored = windows.of(tag);
+    const row = stored?.row(startMs) ?? -1;
+    if (stored !== undefined && row >= 0) {
+      // One that is whole already was so as the next of another: how far its own late values reach is not known any more.
+      const isPart = ((stored.numbers[row * WINDOW_NUMBERS + W.flags] as number) & INEXACT) !== 0;
+      if (isPart && (stored.lateMs[row] as number) < (stored.inTimeMs[row] as number)) return;
+    }
     const endMs = startMs + this.#periodMs;
     const nextMs = this.#raw.firstFrom(tag, endMs) ?? Number.POSITIVE_INFINITY;
-    const found: number[] = [];
-    if (nextMs < endMs + HOLD_MS_MAX) found.push(Math.floor(nextMs / this.#periodMs) * this.#periodMs);
+    if (nextMs < endMs + HOLD_MS_MAX)
+      this.#count(rows, done, windows, tag, Math.floor(nextMs / this.#periodMs) * this.#periodMs, false);
     for (let after = endMs; after < Math.min(endMs + HOLD_MS_MAX, nextMs); after += this.#periodMs) {
-      if (stored.window(tag, after) === undefined) continue;
-      found.push(after);
+      if (stored === undefined || stored.row(after) < 0) continue;
+      this.#count(rows, done, windows, tag, after, false);
       break;
     }
-    return found;
   }
 }
 
 /** Whether raw has all that the window saw. More, where one reading alone was not written, or its block is damaged. */
-function hasAll(before: Float64Array, counted: Float64Array): boolean {
-  return ((before[W.flags] as number) & FLAG.thin) === 0 && (counted[W.total] as number) >= (before[W.total] as number);
+function hasAll(before: Float64Array, at: number, counted: Float64Array): boolean {
+  const flags = before[at + W.flags] as number; // in bounds, here and below
+  return (flags & FLAG.thin) === 0 && (counted[W.total] as number) >= (before[at + W.total] as number);
 }
 
-function isSame(before: Float64Array, counted: Float64Array): boolean {
-  if (((before[W.flags] as number) & INEXACT) !== 0) return false;
-  return before.every((number, column) => column === W.flags || number === counted[column]);
-}
-
-/** A row that adds nothing but what is not exact. */
-function doubt(startMs: number, flags: number): Float64Array {
-  const window = emptyWindow(startMs);
-  window[W.flags] = flags;
-  return window;
+function isSame(before: Float64Array, at: number, counted: Float64Array): boolean {
+  if (((before[at + W.flags] as number) & INEXACT) !== 0) return false;
+  for (let column = 0; column < W.flags; column++) if (before[at + column] !== counted[column]) return false;
+  return true;
 }

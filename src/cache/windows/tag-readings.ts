@@ -9,8 +9,13 @@ export class TagReadings {
   #qualities = new Uint8Array(0);
   #isSorted = true;
 
+  get length(): number {
+    return this.#length;
+  }
+
+  /** At least `length` of each. */
   get times(): Float64Array {
-    return this.#times.subarray(0, this.#length);
+    return this.#times;
   }
 
   get values(): Float64Array {
@@ -37,9 +42,8 @@ export class TagReadings {
     const times = this.#times;
     const values = this.#values;
     const qualities = this.#qualities;
-    const order = Uint32Array.from({ length: this.#length }, (_, at) => at);
-    order.sort((a, b) => (times[a] as number) - (times[b] as number) || a - b); // in bounds, here and below
-    this.#times = Float64Array.from(order, (at) => times[at] as number);
+    const order = inOrder(times, this.#length);
+    this.#times = Float64Array.from(order, (at) => times[at] as number); // in bounds, here and below
     this.#values = Float64Array.from(order, (at) => values[at] as number);
     this.#qualities = Uint8Array.from(order, (at) => qualities[at] as number);
     this.#isSorted = true;
@@ -65,4 +69,47 @@ export class TagReadings {
     this.#values.set(values);
     this.#qualities.set(qualities);
   }
+}
+
+/** Merges the runs that are in order already: late readings are a few of them. @returns positions, by time, then arrival. */
+function inOrder(times: Float64Array, length: number): Uint32Array {
+  let from = new Uint32Array(length);
+  let to = new Uint32Array(length);
+  let starts: number[] = [];
+  for (let at = 0; at < length; at++) {
+    from[at] = at;
+    if (at === 0 || (times[at] as number) < (times[at - 1] as number)) starts.push(at); // in bounds, here and below
+  }
+  while (starts.length > 1) {
+    const merged: number[] = [];
+    for (let run = 0; run < starts.length; run += 2) {
+      const start = starts[run] as number;
+      merged.push(start);
+      mergeRuns(times, from, to, start, starts[run + 1] ?? length, starts[run + 2] ?? length);
+    }
+    starts = merged;
+    [from, to] = [to, from];
+  }
+  return from;
+}
+
+/** Of one time, those of the first run go first. */
+function mergeRuns(
+  times: Float64Array,
+  from: Uint32Array,
+  to: Uint32Array,
+  start: number,
+  middle: number,
+  end: number,
+): void {
+  let a = start;
+  let b = middle;
+  for (let at = start; at < end; at++) {
+    const isFirst = b >= end || (a < middle && timeAt(times, from, a) <= timeAt(times, from, b));
+    to[at] = from[isFirst ? a++ : b++] as number; // in bounds
+  }
+}
+
+function timeAt(times: Float64Array, order: Uint32Array, at: number): number {
+  return times[order[at] as number] as number; // in bounds
 }

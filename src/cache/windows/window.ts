@@ -57,15 +57,15 @@ export function clearWindow(w: Float64Array, at: number, startMs: number): void 
   w[at + W.start] = startMs;
 }
 
-/** The window of the rows that were read, one after another in the order they were written. */
-export function joinRow(window: Float64Array, numbers: Float64Array, at: number): void {
-  const flags = numbers[at + W.flags] as number; // in bounds
-  if ((flags & FLAG.whole) !== 0) clearWindow(window, 0, numbers[at + W.start] as number);
-  const known = window[W.flags] as number;
-  mergeWindow(window, 0, numbers, at);
-  window[W.area] = (window[W.area] as number) + (numbers[at + W.area] as number);
-  window[W.covered] = (window[W.covered] as number) + (numbers[at + W.covered] as number);
-  window[W.flags] = known | flags;
+/** The window of the rows that were read, one after another in the order they were written. @param to of it in `window`. */
+export function joinRow(window: Float64Array, numbers: Float64Array, at: number, to = 0): void {
+  const flags = numbers[at + W.flags] as number; // in bounds, here and below
+  if ((flags & FLAG.whole) !== 0) clearWindow(window, to, numbers[at + W.start] as number);
+  const known = window[to + W.flags] as number;
+  mergeWindow(window, to, numbers, at);
+  window[to + W.area] = (window[to + W.area] as number) + (numbers[at + W.area] as number);
+  window[to + W.covered] = (window[to + W.covered] as number) + (numbers[at + W.covered] as number);
+  window[to + W.flags] = known | flags;
 }
 
 /** Adds one value that is not bad. In bounds by construction, so `as number` only drops an `undefined` that cannot be. */
