@@ -129,7 +129,8 @@ export class Box {
     const run = random.bytes(16);
     const now = () => ({ wallMs: machine.wallMs(), monoMs: machine.monoMs(), synced: machine.synced() });
     const { ageMax } = settings.core;
-    const watched = { world, name, history: this.parts.history, ageMax, now };
+    const isFull = () => this.disk.full || this.disk.othersBytes > 0;
+    const watched = { world, name, history: this.parts.history, ageMax, now, isFull };
     const watch = new LadderWatch(watched, run, () => late.core);
     const store = this.disk.open(
       () => this.#died(name, clock),
@@ -244,6 +245,7 @@ export class Box {
 
   #committed(watch: LadderWatch, ...[store, committed, fresh]: Parameters<OnCommitted>): void {
     watch.committed(store, committed.removed, fresh);
+    watch.checkIdle(store);
     const pieces = committed.removed.length === 0 ? [] : committed.blocks.map(({ row }) => row.id);
     if (committed.marked.length + pieces.length > 0) this.parts.onMarked(this, [...committed.marked, ...pieces]);
   }

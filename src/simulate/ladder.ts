@@ -31,6 +31,8 @@ const ROUNDING = 1e-9;
  */
 const STEPS_A_MINUTE_MAX = 40;
 const MINUTE_MS = 60_000;
+/** From level 4 on one step of giving up follows the other, unless the disk takes none. */
+const GIVES_UP_WITHIN_MS = 5_000;
 
 export interface WatchParts {
   readonly world: World;
@@ -38,6 +40,8 @@ export interface WatchParts {
   readonly history: History;
   readonly ageMax: number;
   readonly now: () => Stamp;
+  /** Nobody can give anything up now. */
+  readonly isFull: () => boolean;
 }
 
 /** Of one process. */
@@ -47,6 +51,8 @@ export class LadderWatch {
   readonly #steps: LadderStep[] = [];
   #times: number[] = [];
   #level: number | undefined;
+  /** Since when too much waits on a disk that takes writes, and nothing goes. */
+  #idleSinceMs: number | undefined;
 
   /** @param core undefined while it is being made. */
   constructor(parts: WatchParts, run: Uint8Array, core: () => CacheCore | undefined) {
@@ -86,6 +92,20 @@ export class LadderWatch {
     if (higher >= 0) world.problem(`${name} is at level ${state.level}, and ${JSON.stringify(state)} is ${higher}`);
   }
 
+  /** After each transaction: where too much waits, the oldest goes. */
+  checkIdle(store: BlockStore): void {
+    const { world, name, isFull } = this.#parts;
+    const core = this.#core();
+    if (core === undefined) return;
+    const isDue = core.ladder.level >= 4 && core.ladder.disk > BEGINS[4] && !isFull();
+    this.#idleSinceMs = isDue ? (this.#idleSinceMs ?? world.nowMs) : undefined;
+    if (world.nowMs - (this.#idleSinceMs ?? world.nowMs) < GIVES_UP_WITHIN_MS) return;
+    const bit = 1 << (store.targets()[0]?.bit ?? 0);
+    const classes: readonly ClassNumber[] = [CLASS.low, CLASS.normal, CLASS.aggregate];
+    const mayGo = classes.flatMap((of) => store.pendingBlocks(bit, of, 0, 1000)).filter((row) => !isFlying(core, row));
+    if (mayGo.length > 0) world.problem(`${name} gives nothing up: ${JSON.stringify(core.ladder)}`);
+  }
+
   /** After each transaction. @param fresh blocks of new rows. */
   committed(store: BlockStore, removed: readonly BlockRow[], fresh: Committed['blocks']): void {
     const core = this.#core();
@@ -98,8 +118,12 @@ export class LadderWatch {
     if (dropped.size === 0 && aggregated.size === 0) return;
     const { ladder } = core;
     const say = (what: string) => this.#parts.world.problem(`${this.#parts.name}: ${what} (${JSON.stringify(ladder)})`);
+    const isGone = (row: BlockRow) => dropped.has(row.class) || aggregated.has(row.class);
+    const flying = removed.find((row) => isGone(row) && row.class >= CLASS.aggregate && isFlying(core, row));
+    if (flying !== undefined) say(`gave up block ${flying.id}, which was on its way`);
     if (aggregated.size > 0 && ladder.level < 3) say('summed up below level 3');
     if (dropped.size === 0) return;
+    this.#idleSinceMs = undefined;
     if (ladder.level < 4) say('gave readings up below level 4');
     const now = this.#parts.now();
     const gone = going.filter((row) => dropped.has(row.class));
@@ -115,14 +139,17 @@ export class LadderWatch {
     const order: readonly ClassNumber[] = [CLASS.low, CLASS.normal, CLASS.aggregate];
     for (const row of gone) {
       const before = order.slice(0, order.indexOf(row.class));
-      const isStill = ({ run, class: classNumber, n0, rows }: BlockRow) =>
-        core?.flight.touches(run, classNumber, { from: n0, to: n0 + rows - 1 }) === false;
+      const isStill = (each: BlockRow) => core !== undefined && !isFlying(core, each);
       const sooner = before.flatMap((classNumber) => store.pendingBlocks(bit, classNumber, 0, 1000).filter(isStill));
       if (sooner.length > 0) say(`gave up class ${row.class} while there was class ${sooner[0]?.class}`);
       const older = store.pendingBlocks(bit, row.class, 0, 1000).filter((each) => each.id < row.id && isStill(each));
       if (older.length > 0) say(`gave up block ${row.id} while there was ${older[0]?.id}`);
     }
   }
+}
+
+function isFlying(core: CacheCore, { run, class: classNumber, n0, rows }: BlockRow): boolean {
+  return core.flight.touches(run, classNumber, { from: n0, to: n0 + rows - 1 });
 }
 
 function reaches({ disk, memory, age }: LadderState, level: number, share: number): boolean {
