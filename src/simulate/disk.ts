@@ -12,13 +12,16 @@ import type { Ballast } from '../cache/ladder/ballast.ts';
 import type { DiskRoom as Room } from '../cache/ladder/room.ts';
 import { allBlocks, type BlockStore, type TagRow } from '../cache/store.ts';
 import { SqliteStore } from '../cache/store-sqlite.ts';
+import { decodeWindows } from '../cache/windows/block.ts';
+import { W, WINDOW_NUMBERS } from '../cache/windows/window.ts';
 import { hex } from '../wire/bytes.ts';
 import { holdsReadings } from '../wire/classes.ts';
 import { contains, type RangeSet, union } from '../wire/ranges.ts';
 import { parseTagContent } from '../wire/tag.ts';
-import { type Committed, type FaultyStore, faultyStore, type StoreHooks } from './faulty-store.ts';
+import { allWindows, type Committed, type FaultyStore, faultyStore, type StoreHooks } from './faulty-store.ts';
 import type { History, Place } from './history.ts';
 import { MemoryStore } from './memory-store.ts';
+import { windowKey } from './windows.ts';
 import type { World } from './world.ts';
 
 /** Where SQLite files go; undefined keeps stores in memory. */
@@ -46,6 +49,8 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
   readonly rows = new Map<string, RangeSet>();
   /** Readings that somebody was told are safe here. */
   readonly promised = new Set<string>();
+  /** Windows that went with time or for room, as `windowKey`. */
+  readonly windowsRemoved = new Set<string>();
   ambush: StoreHooks['ambush'];
   full = false;
   /** What others have of it. */
@@ -142,6 +147,7 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
     copy.#fileBytes = this.#fileBytes;
     for (const [list, ranges] of this.rows) copy.rows.set(list, ranges);
     for (const key of this.promised) copy.promised.add(key);
+    for (const key of this.windowsRemoved) copy.windowsRemoved.add(key);
     return copy;
   }
 
@@ -182,7 +188,18 @@ export class Disk implements Pick<StoreHooks, 'ambush'> {
     return found;
   }
 
-  #committed(inner: BlockStore, { blocks, removed, writes }: Committed): Committed['blocks'] {
+  #windowsRemoved(inner: BlockStore, before: Committed['windows']): void {
+    const left = new Set([...allWindows(inner)].map(({ id }) => id));
+    for (const { id, block } of before.values()) {
+      if (left.has(id)) continue;
+      const { periodMs, length, tag, numbers } = decodeWindows(block);
+      for (let row = 0; row < length; row++)
+        this.windowsRemoved.add(windowKey(periodMs, tag[row] ?? -1, numbers[row * WINDOW_NUMBERS + W.start] ?? 0));
+    }
+  }
+
+  #committed(inner: BlockStore, { blocks, removed, writes, windows }: Committed): Committed['blocks'] {
+    if (windows.size > 0) this.#windowsRemoved(inner, windows);
     this.#fileBytes = Math.max(this.#fileBytes, inner.bytesUsed());
     if (writes.has('divide')) this.#world.count('blocks acknowledged in part');
     if (writes.has('putWindows')) this.#world.count('transactions that changed windows');

@@ -1,5 +1,5 @@
 /** Stands before a block store: lets processes crash, disks fill up and fail at any write or commit; tells what was committed. */
-import type { BlockRow, BlockStore } from '../cache/store.ts';
+import type { BlockRow, BlockStore, WindowBlock } from '../cache/store.ts';
 import { SluiceError } from '../errors.ts';
 
 /** The process is gone: whoever catches this is dead and must change nothing any more. */
@@ -22,6 +22,8 @@ export interface Committed {
   readonly removed: readonly BlockRow[];
   /** Ids of blocks whose marks may have changed. */
   readonly marked: readonly number[];
+  /** Ids of blocks of windows that may have gone, and what was in them. */
+  readonly windows: ReadonlyMap<number, WindowBlock>;
   /** Names of the other writes. */
   readonly writes: ReadonlySet<string>;
 }
@@ -36,6 +38,7 @@ export interface StoreHooks {
   onCommitted(committed: Committed): void;
 }
 
+const PAGE = 256;
 const WRITES = new Set([
   ...['setMeta', 'setBlob', 'putRun', 'addTag', 'addSource', 'putTarget', 'addBlock', 'removeBlock', 'setPending'],
   ...['addPending', 'setAside', 'count', 'putExplained', 'addWindows', 'removeWindows', 'addDeadLetter'],
@@ -111,6 +114,7 @@ function nothing() {
     blocks: [] as { row: BlockRow; bytes: Uint8Array }[],
     removed: [] as BlockRow[],
     marked: [] as number[],
+    windows: new Map<number, WindowBlock>(),
     writes: new Set<string>(),
   };
 }
@@ -128,6 +132,18 @@ function note(inner: BlockStore, done: ReturnType<typeof nothing>, name: string,
     done.writes.add(name);
   } else if (name === 'setPending') done.marked.push(args[0] as number);
   else done.writes.add(name);
+  if (name === 'removeWindows' || name === 'putWindows')
+    for (const each of allWindows(inner)) if (!done.windows.has(each.id)) done.windows.set(each.id, each);
+}
+
+export function* allWindows(store: BlockStore): Generator<WindowBlock> {
+  for (let id = 0; ; ) {
+    const page = store.windowsAfter(id, PAGE);
+    yield* page;
+    const end = page.at(-1);
+    if (end === undefined) return;
+    id = end.id;
+  }
 }
 
 function methodsOf(store: BlockStore): string[] {

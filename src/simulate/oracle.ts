@@ -173,8 +173,13 @@ function checkBox(
     if (accepted !== said + writtenOff) problem(`${box.name}: ${accepted} accepted, ${said} + ${writtenOff}`);
     const forgotten = new Set(forgetReports(store.audit().map((row) => ({ row }))).map(({ tag }) => tag));
     const isLess = (name: string) => isThinned(name) || forgotten.has(name);
-    for (const wrong of windowProblems(store, WINDOWS_MS, history, box.disk.rows, isLess))
-      problem(`${box.name}: ${wrong}`);
+    const { rows: committed, windowsRemoved: removed } = box.disk;
+    const windows = windowProblems(store, WINDOWS_MS, { history, committed, isThinned: isLess, removed });
+    for (const wrong of windows.wrong) problem(`${box.name}: ${wrong}`);
+    const { world } = box.parts;
+    world.count('windows judged', windows.seen);
+    world.count('windows that say nothing is sure', windows.doubtful);
+    world.count('windows without a sure time-weighted mean', windows.untimed);
   });
 }
 

@@ -72,7 +72,8 @@ export class Recount {
     const missingMs = Math.max(this.#removedMs, this.#windows.open.missingMs(tag));
     const isThere = missingMs < Math.max(this.#raw.lastBefore(tag, startMs), startMs - HOLD_MS_MAX);
     if (!isKnown) {
-      if ((counted[W.total] as number) < 2) return;
+      // Where raw is gone, one reading that is left may have been one of many.
+      if (isThere && (counted[W.total] as number) < 2) return;
       counted[W.flags] = isThere ? FLAG.whole : INEXACT | FLAG.thin;
       rows.push(tag, counted, 0);
       return;
