@@ -1,7 +1,7 @@
 /** Small files with secrets: keys, passwords, systemd credentials. What others could read is refused, not used. */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { SluiceError } from '../errors.ts';
+import { codeOf, SluiceError } from '../errors.ts';
 
 /** A certificate chain fits; a mistaken path to a log or a database does not. */
 const FILE_BYTES_MAX = 64 * 1024;
@@ -18,7 +18,8 @@ export function readSmallFile(file: string, bytesMax = FILE_BYTES_MAX): string {
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (thrown) {
     if (thrown instanceof SluiceError) throw thrown;
-    throw new SluiceError('credential.unreadable', 'stop', `${file} cannot be read`, { cause: thrown });
+    // The code says it all; the cause would say it again, with the path.
+    throw new SluiceError('credential.unreadable', 'stop', `${file} cannot be read (${codeOf(thrown)})`);
   }
 }
 
