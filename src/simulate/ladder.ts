@@ -26,10 +26,10 @@ const DROP_TO = 0.86;
 /** Sums of small numbers. */
 const ROUNDING = 1e-9;
 /**
- * Where a commit is a tenth of all that there is room for, each may climb, and what is given up for it lets down again; with
- * four commits a second that is far less than flapping would be.
+ * Where a commit is a tenth of all that there is room for, each may climb, and what is given up for it lets down again. Going
+ * up and down with every commit, at most a second apart, would be 120.
  */
-const STEPS_A_MINUTE_MAX = 40;
+const STEPS_A_MINUTE_MAX = 100;
 const MINUTE_MS = 60_000;
 /** From level 4 on one step of giving up follows the other, unless the disk takes none. */
 const GIVES_UP_WITHIN_MS = 5_000;
@@ -51,7 +51,7 @@ export class LadderWatch {
   readonly #steps: LadderStep[] = [];
   #times: number[] = [];
   #level: number | undefined;
-  /** Since when too much waits on a disk that takes writes, and nothing goes. */
+  /** Since when too much waits on a disk that takes writes, some of it may go, and nothing does. */
   #idleSinceMs: number | undefined;
 
   /** @param core undefined while it is being made. */
@@ -97,13 +97,10 @@ export class LadderWatch {
     const { world, name, isFull } = this.#parts;
     const core = this.#core();
     if (core === undefined) return;
-    const isDue = core.ladder.level >= 4 && core.ladder.disk > BEGINS[4] && !isFull();
+    const isDue = core.ladder.level >= 4 && core.ladder.disk > BEGINS[4] && !isFull() && mayGo(store, core);
     this.#idleSinceMs = isDue ? (this.#idleSinceMs ?? world.nowMs) : undefined;
-    if (world.nowMs - (this.#idleSinceMs ?? world.nowMs) < GIVES_UP_WITHIN_MS) return;
-    const bit = 1 << (store.targets()[0]?.bit ?? 0);
-    const classes: readonly ClassNumber[] = [CLASS.low, CLASS.normal, CLASS.aggregate];
-    const mayGo = classes.flatMap((of) => store.pendingBlocks(bit, of, 0, 1000)).filter((row) => !isFlying(core, row));
-    if (mayGo.length > 0) world.problem(`${name} gives nothing up: ${JSON.stringify(core.ladder)}`);
+    if (world.nowMs - (this.#idleSinceMs ?? world.nowMs) >= GIVES_UP_WITHIN_MS)
+      world.problem(`${name} gives nothing up: ${JSON.stringify(core.ladder)}`);
   }
 
   /** After each transaction. @param fresh blocks of new rows. */
@@ -146,6 +143,13 @@ export class LadderWatch {
       if (older.length > 0) say(`gave up block ${row.id} while there was ${older[0]?.id}`);
     }
   }
+}
+
+/** Whether anything that a step of the ladder may take is there. */
+function mayGo(store: BlockStore, core: CacheCore): boolean {
+  const bit = 1 << (store.targets()[0]?.bit ?? 0);
+  const classes: readonly ClassNumber[] = [CLASS.low, CLASS.normal, CLASS.aggregate];
+  return classes.some((of) => store.pendingBlocks(bit, of, 0, 1000).some((row) => !isFlying(core, row)));
 }
 
 function isFlying(core: CacheCore, { run, class: classNumber, n0, rows }: BlockRow): boolean {
