@@ -6,7 +6,6 @@
  * They do not wait while there is pressure, because they are what makes room; nor when the answer says more than "taken".
  */
 import { codeOf } from '../errors.ts';
-import { count } from '../wire/ranges.ts';
 import type { TargetBook } from './books.ts';
 import type { Commits } from './commits.ts';
 import type { Flight, InFlight } from './flight.ts';
@@ -128,9 +127,10 @@ export class Acks {
   /** What is pending without what waits here. Bytes are shared out by rows; the oldest is as it was. */
   without(target: string, sums: readonly PendingSum[]): PendingSum[] {
     const parts = [...this.#waiting.values()].flatMap((batch) => (batch.target === target ? batch.parts : []));
+    const bit = 1 << (this.#parts.targets.find(target)?.bit ?? 0);
     return sums.flatMap((sum) => {
       const mine = parts.filter((part) => part.class === sum.class);
-      const rows = mine.reduce((left, { ranges }) => left - count(ranges), sum.rows);
+      const rows = mine.reduce((left, part) => left - this.#parts.marks.pendingRows(bit, part), sum.rows);
       return rows <= 0 ? [] : [{ ...sum, rows, bytes: Math.round((sum.bytes * rows) / sum.rows) }];
     });
   }

@@ -95,6 +95,11 @@ export class Marks {
     }
   }
 
+  /** Rows of `part` that lack `bits`: a HELLO may have marked them while their batch was on its way. */
+  pendingRows(bits: number, part: Part): number {
+    return this.pending(bits, part).reduce((sum, row) => sum + count(intersect(part.ranges, numbersOf(row))), 0);
+  }
+
   #apply(
     target: TargetRow,
     rows: readonly BlockRow[],

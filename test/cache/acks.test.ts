@@ -79,6 +79,18 @@ describe('an acknowledgement', () => {
     expect(account()).toMatchObject({ delivered: 16, refused: 0, pending: 4 });
   });
 
+  test('of rows that a HELLO has marked already takes nothing off what is still pending', () => {
+    commit(10);
+    const batch = core.cut(request('live', { rowsMax: 6 }));
+    if (batch === undefined || far.take(batch) !== 'ok') throw new Error('a batch');
+    core.hello(core.helloRuns('cloud'), far.answer());
+    expect(core.backlog('cloud')).toMatchObject({ pendingReadings: 4 });
+    // The answer to its second send.
+    core.acknowledge(batch.batchId, OK);
+    expect(core.backlog('cloud')).toMatchObject({ pendingRows: 4, pendingReadings: 4 });
+    expect(account()).toMatchObject({ delivered: 16, pending: 4 });
+  });
+
   test('that a crash forgets costs nothing but duplicates', () => {
     commit(10);
     acknowledge(1000);
