@@ -109,7 +109,9 @@ describe('a recount beside the running cache', () => {
     } finally {
       snapshot.close();
     }
-    expect(differenceText(await recountCache(config(path, SETTINGS), true, never))).toMatch(/blocks that do not hold what the directory says: \d+ \(/);
+    expect(differenceText(await recountCache(config(path, SETTINGS), true, never))).toMatch(
+      /blocks that do not hold what the directory says: \d+ \(/,
+    );
   });
 
   test('stops at once when the gateway ends', async () => {

@@ -64,9 +64,14 @@ export function recountWindow(rows: readonly Row[], startMs: number, periodMs: n
 
 const EXACT = ['count', 'min', 'max', 'first', 'last', 'firstMs', 'lastMs', 'good'] as const;
 
+type Recounted = Pick<Recount, (typeof EXACT)[number]>;
+
 /** Counts, extremes and ends exactly, the rest to 12 digits of the largest value. */
 export function expectView(what: string, view: WindowView | undefined, expected: Recount): void {
-  const facts = (of: Pick<Recount, (typeof EXACT)[number]> | undefined) => [what, ...EXACT.map((each) => of?.[each])];
+  // Of 0 and −0 either is the larger.
+  const exact = (of: Recounted | undefined, each: keyof Recounted) =>
+    each === 'min' || each === 'max' ? (of?.[each] ?? Number.NaN) + 0 : of?.[each];
+  const facts = (of: Recounted | undefined) => [what, ...EXACT.map((each) => exact(of, each))];
   expect([...facts(view), view?.inexact]).toEqual([...facts(expected), undefined]);
   const scale = Math.max(Math.abs(expected.min), Math.abs(expected.max));
   const near = (name: string, found = Number.NaN, wanted: number, slack: number) => {

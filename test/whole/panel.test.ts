@@ -145,7 +145,7 @@ test('a panel has values, windows and history at once after a start, though its 
   expect(few.windows.length).toBeGreaterThan(0);
   expect(few.windows.length).toBeLessThanOrEqual(10);
   expect((await site.ask('/history?tag=plc/fast&points=100000')).code).toBe(400);
-}, 20_000);
+}, 60_000);
 
 test('a tag that tells is shown as it was before the start until it speaks again', async () => {
   const broker = await startPlantBroker();
@@ -192,7 +192,7 @@ test('a tag that tells is shown as it was before the start until it speaks again
   } finally {
     await broker.close();
   }
-}, 20_000);
+}, 60_000);
 
 test('a tag that is forgotten is gone from panels that show it, and from those that come, without a restart', async () => {
   // One answer to each: nothing comes of it afterwards.
@@ -231,4 +231,4 @@ test('a tag that is forgotten is gone from panels that show it, and from those t
   const after = await panel('sluice/box/plc/#', 'p3');
   await after.until(() => last(after, 'plc/fast') !== undefined);
   expect(last(after, 'plc/slow')?.payload.v ?? null).toBeNull();
-}, 20_000);
+}, 60_000);
