@@ -59,7 +59,8 @@ export class AllValues {
         ready = [];
         anew = 0;
       }
-      const piece = (this.#pieces[from / TAGS_A_PIECE] ??= newPiece());
+      const piece = this.#pieces[from / TAGS_A_PIECE] ?? newPiece();
+      this.#pieces[from / TAGS_A_PIECE] = piece;
       if (this.#hasChanged(piece, from)) {
         this.#write(piece, from);
         anew += TAGS_A_PIECE;
