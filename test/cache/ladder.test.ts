@@ -191,7 +191,7 @@ function checkAggregates(run: string, classNumber: number, all: readonly Said[],
     if (!key.startsWith(`${run}/2/`)) continue;
     const agg = parseAggregate(JSON.parse(text));
     if (agg.class !== classNumber) continue;
-    const index = TAGS.indexOf(names.get(agg.tag) ?? '');
+    const index = TAGS.map(String).indexOf(names.get(agg.tag) ?? '');
     const mine = (minutes.get(`${index} ${agg.startMs}`) ?? [])
       .filter(({ n }) => contains(agg.ranges, n) && contains(gone, n))
       .map(({ row }) => row);
